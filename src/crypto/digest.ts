@@ -1,0 +1,20 @@
+// Digests: opaque values are stored only as SHA-256, PKCE challenges are S256 (RFC 7636 §4.2).
+import { createHash } from 'node:crypto';
+
+/** SHA-256 of the text's UTF-8 bytes: 32 bytes. */
+export function sha256(text: string): Buffer {
+  return createHash('sha256').update(text, 'utf8').digest();
+}
+
+/**
+ * The PKCE challenge of a verifier, base64url.
+ * @see RFC 7636 §4.2
+ */
+export function s256(verifier: string): string {
+  return sha256(verifier).toString('base64url');
+}
+
+/** A signed 64-bit key for `pg_advisory_xact_lock`, made from the parts so that no two lists of parts read alike. */
+export function lockKey(...parts: readonly string[]): bigint {
+  return createHash('sha256').update(JSON.stringify(parts)).digest().readBigInt64BE(0);
+}

@@ -1,0 +1,128 @@
+// Secrets at rest: compact JWE (RFC 7516), alg A256KW, enc A256GCM, bound to where they are stored.
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { OAuthError } from '../errors/oauth-error.js';
+import { type KeyRing, UnknownKeyError } from './key-ring.js';
+
+/**
+ * Where a sealed value lives: table, column, then what names the row. It is part of the authenticated header, so a
+ * ciphertext copied to another row, column or tenant does not open.
+ */
+export type SealContext = readonly [table: string, column: string, ...row: string[]];
+
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
+const KEY_BYTES = 32;
+/** A key ring that has not answered by then is taken to be away. Milliseconds. */
+const KEY_RING_DEADLINE = 5_000;
+
+/** Seals and opens values with the content keys of one {@link KeyRing}. */
+export class Sealer {
+  constructor(readonly keyRing: KeyRing) {}
+
+  /**
+   * Seals a text: a fresh content key and IV each time, so no limit on the number of values ever binds.
+   * @returns compact JWE
+   * @throws {OAuthError} `key_unavailable` when the key ring fails.
+   */
+  async seal(context: SealContext, plaintext: string): Promise<string> {
+    const contentKey = randomBytes(KEY_BYTES);
+    const { keyId, encryptedKey } = await answered(() => this.keyRing.wrap(contentKey));
+    const header = base64url(JSON.stringify({ alg: 'A256KW', enc: 'A256GCM', kid: keyId, ctx: context }));
+    const iv = randomBytes(IV_BYTES);
+    const cipher = createCipheriv('aes-256-gcm', contentKey, iv, { authTagLength: TAG_BYTES });
+    cipher.setAAD(Buffer.from(header, 'ascii'));
+    const ciphertext = cipher.update(plaintext, 'utf8', 'base64url') + cipher.final('base64url');
+    return `${header}.${base64url(encryptedKey)}.${base64url(iv)}.${ciphertext}.${base64url(cipher.getAuthTag())}`;
+  }
+
+  /**
+   * Opens what {@link seal} made in the same context.
+   * @throws {OAuthError} `key_unavailable`, one answer for every reason: unknown key id, wrong key, changed value, other context.
+   */
+  async open(context: SealContext, sealed: string): Promise<string> {
+    const parts = parse(sealed);
+    if (!parts || JSON.stringify(parts.context) !== JSON.stringify(context)) {
+      throw unreadable(new Error('sealed value is malformed or was stored elsewhere'));
+    }
+    const contentKey = await answered(() => this.keyRing.unwrap(parts.keyId, parts.encryptedKey));
+    try {
+      const decipher = createDecipheriv('aes-256-gcm', contentKey, parts.iv, { authTagLength: TAG_BYTES });
+      decipher.setAAD(Buffer.from(parts.header, 'ascii'));
+      decipher.setAuthTag(parts.tag);
+      // Both halves are joined only after final() has checked the tag: nothing unauthenticated leaves this function.
+      return Buffer.concat([decipher.update(parts.ciphertext), decipher.final()]).toString('utf8');
+    } catch (cause) {
+      throw unreadable(cause);
+    }
+  }
+}
+
+/** The key id in a sealed value's header, or undefined for what is no sealed value. Nothing is authenticated by this. */
+export function sealedKeyId(sealed: string): string | undefined {
+  return parse(sealed)?.keyId;
+}
+
+interface SealedParts {
+  header: string;
+  keyId: string;
+  context: unknown;
+  encryptedKey: Buffer;
+  iv: Buffer;
+  ciphertext: Buffer;
+  tag: Buffer;
+}
+
+function parse(sealed: string): SealedParts | undefined {
+  const parts = sealed.split('.');
+  if (parts.length !== 5) return undefined;
+  const [header, ...rest] = parts as [string, ...string[]];
+  const decoded = [header, ...rest].map(canonical);
+  if (decoded.some((part) => part === undefined)) return undefined;
+  const [headerBytes, encryptedKey, iv, ciphertext, tag] = decoded as [Buffer, Buffer, Buffer, Buffer, Buffer];
+  if (iv.length !== IV_BYTES || tag.length !== TAG_BYTES) return undefined;
+  let fields: unknown;
+  try {
+    fields = JSON.parse(headerBytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return undefined;
+  const { alg, enc, kid, ctx, ...unknown } = fields as Record<string, unknown>;
+  if (alg !== 'A256KW' || enc !== 'A256GCM' || typeof kid !== 'string' || Object.keys(unknown).length > 0)
+    return undefined;
+  return { header, keyId: kid, context: ctx, encryptedKey, iv, ciphertext, tag };
+}
+
+/** Decodes base64url in its one canonical spelling; anything else (padding, spare bits, other alphabet) is undefined. */
+function canonical(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, 'base64url');
+  return bytes.toString('base64url') === text ? bytes : undefined;
+}
+
+function base64url(value: string | Uint8Array): string {
+  return Buffer.from(value as Uint8Array).toString('base64url');
+}
+
+/** Awaits the key ring only where it is asynchronous, and never longer than its deadline. */
+async function answered<T>(ask: () => T | Promise<T>): Promise<T> {
+  try {
+    const answer = ask();
+    if (!(answer instanceof Promise)) return answer;
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error('the key ring did not answer in time')), KEY_RING_DEADLINE);
+    });
+    return await Promise.race([answer, deadline]).finally(() => clearTimeout(timer));
+  } catch (cause) {
+    throw unreadable(cause);
+  }
+}
+
+function unreadable(cause: unknown): OAuthError {
+  return new OAuthError('key_unavailable', {
+    cause:
+      cause instanceof UnknownKeyError
+        ? cause
+        : new Error(`sealed value: ${cause instanceof Error ? cause.message : 'unreadable'}`),
+  });
+}
