@@ -1,0 +1,55 @@
+// Absolute URLs of our own routes: baseUrl, plus the application's global prefix unless excluded, plus routePrefix.
+import { Inject, Injectable } from '@nestjs/common';
+import { ApplicationConfig } from '@nestjs/core';
+import { ResolvedOptions } from './resolve-options.js';
+
+/** Injection token of the `routePrefix`, fixed where the module is defined. */
+export const ROUTE_PREFIX = Symbol('OAUTH_ROUTE_PREFIX');
+
+/** Builds URLs from the configuration alone: no header of any request plays a part. */
+@Injectable()
+export class AuthUrls {
+  constructor(
+    private readonly options: ResolvedOptions,
+    @Inject(ROUTE_PREFIX) private readonly routePrefix: string,
+    private readonly application: ApplicationConfig,
+  ) {}
+
+  /** URL of the auth routes, without trailing slash. Read late: applications set their prefix after the module is built. */
+  get base(): string {
+    const parts = [this.#globalPrefix(), this.routePrefix]
+      .map((part) => part.replace(/^\/+|\/+$/g, ''))
+      .filter((part) => part !== '');
+    return [this.options.baseUrl, ...parts].join('/');
+  }
+
+  /** Path of the auth routes, for comparing with `returnTo`. */
+  get path(): string {
+    return new URL(this.base).pathname;
+  }
+
+  /** The redirect URI of a provider (RFC 6749 §3.1.2). */
+  callback(provider: string): string {
+    return `${this.base}/${provider}/callback`;
+  }
+
+  /** URL that begins a login: at one provider, or at the chooser. */
+  login(provider?: string, parameters: Readonly<Record<string, string | undefined>> = {}): string {
+    const url = new URL(provider === undefined ? `${this.base}/login` : `${this.base}/${provider}/login`);
+    for (const [name, value] of Object.entries(parameters)) if (value !== undefined) url.searchParams.set(name, value);
+    return url.href;
+  }
+
+  /** The public URL of a request target of this application. */
+  publicTarget(target: string): string {
+    return new URL(this.options.baseUrl).pathname.replace(/\/+$/, '') + target;
+  }
+
+  #globalPrefix(): string {
+    const prefix = this.application.getGlobalPrefix();
+    if (!prefix) return '';
+    const route = `/${this.routePrefix.replace(/^\/+|\/+$/g, '')}/:provider/callback`;
+    const excluded = this.application.getGlobalPrefixOptions().exclude?.some((entry) => entry.pathRegex.test(route));
+    return excluded ? '' : prefix;
+  }
+}

@@ -1,0 +1,117 @@
+// Every option of the module, declared and documented once.
+import type { KeyRing } from '../crypto/key-ring.js';
+import type { OAuthLogin } from './login.js';
+import type { ProviderDefinition } from './provider-options.js';
+
+/** Options of `OAuthModule.forRoot()`, and what the factory of `forRootAsync()` returns. */
+export interface OAuthModuleOptions {
+  /** Public URL of the application, https (http on loopback only); it may have a path. Redirect URIs, cookies and origins come from here, never from request headers. */
+  baseUrl: string;
+  /** Keys that seal secrets at rest. */
+  encryption: EncryptionOptions;
+  /** At least one provider. */
+  providers: readonly ProviderDefinition[];
+  /** Called at each login before anything is written: find or create the user, and return its id. Throw `LoginRefusedError` to refuse. @defaultValue the account's id is the user id */
+  onLogin?: (login: OAuthLogin) => string | Promise<string>;
+  /** Lifetimes and caching of sessions. */
+  session?: SessionOptions;
+  /** Pending logins. */
+  login?: LoginOptions;
+  /** Refreshing access tokens. */
+  refresh?: RefreshOptions;
+  /** Path or URL that a failed login goes to, with `?error=code`. @defaultValue a plain page of our own */
+  errorRedirect?: string;
+  /** Path or URL after logout. @defaultValue `/` */
+  postLogoutRedirect?: string;
+  /** Other origins that `returnTo` may name, e.g. `['https://admin.example.com']`. @defaultValue none */
+  returnToOrigins?: readonly string[];
+  /** Longest wait for Postgres, milliseconds: for a connection, and for one statement. @defaultValue 5000 */
+  databaseTimeout?: number;
+  /** A direct connection for `LISTEN`, where the pool goes through a transaction pooler. @defaultValue the pool's own settings */
+  listen?: { url: string };
+  /** Removal of expired rows. @defaultValue every 60 s */
+  cleanup?: CleanupOptions | false;
+  /** Boot audit of all handlers: `strict` refuses to start with one that is neither guarded nor `@Public()`, `report` logs the list. @defaultValue `off` */
+  routes?: 'strict' | 'report' | 'off';
+}
+
+/** Keys held here, or a key ring of your own (KMS). */
+export interface EncryptionOptions {
+  /** The current key first; older ones stay until `nest-oauth rekey` has re-sealed everything. */
+  keys?: readonly EncryptionKeyOptions[];
+  /** A key ring of your own instead of `keys`. */
+  keyRing?: KeyRing;
+}
+
+/** One named key. */
+export interface EncryptionKeyOptions {
+  /** Name stored with each sealed value, e.g. `2026-11`. */
+  id: string;
+  /** 32 bytes: as base64url, base64 or hex text, or a `Uint8Array`. `nest-oauth keys generate` prints one. */
+  secret: string | Uint8Array;
+}
+
+/** Times are in seconds. */
+export interface SessionOptions {
+  /** A session unused for this long ends. @defaultValue 43200 (12 hours) */
+  idleTimeout?: number;
+  /** A session ends after this long, used or not. @defaultValue 604800 (7 days) */
+  absoluteTimeout?: number;
+  /** `off`: every request asks the database. `coherent`: sessions are kept in memory and evicted by notification; needs `oauthCacheMigrations`. @defaultValue `off` */
+  cache?: 'off' | 'coherent';
+  /** Sessions kept in memory at most. @defaultValue 10000 */
+  cacheSize?: number;
+  /** Longest time that a revoked session may live in a cache cut off from the database. @defaultValue 5 */
+  stalenessBound?: number;
+  /** How often touches are written. @defaultValue 60 */
+  touchInterval?: number;
+  /** Most sessions of one user; the oldest ends first. @defaultValue unlimited */
+  maxPerUser?: number;
+  /** End the session no later than the ID token's `exp`. @defaultValue false */
+  bindToIdToken?: boolean;
+  /** Send `Clear-Site-Data: "cache", "storage"` at logout. @defaultValue false */
+  clearSiteData?: boolean;
+}
+
+/** Bounds of pending logins. */
+export interface LoginOptions {
+  /** Time to finish a login, seconds. @defaultValue 300 */
+  stateLifetime?: number;
+  /** Pending logins of one browser at most; further ones replace the oldest. @defaultValue 50 */
+  maxPendingPerBrowser?: number;
+  /** Pending logins altogether at most; then `/login` answers 429. @defaultValue 1000000 */
+  maxPending?: number;
+}
+
+/** Times are in seconds. */
+export interface RefreshOptions {
+  /** Least time between two refreshes of one access token. @defaultValue 30 */
+  floor?: number;
+  /** Share of its life (0 to 1) after which a valid token is renewed in the background; 1 turns that off. @defaultValue 0.8 */
+  ahead?: number;
+  /** Keep idle account-bound grants alive whose refresh token would lapse within this time; 0 turns that off. @defaultValue 0 */
+  keepAlive?: number;
+}
+
+/** Removal of expired rows. */
+export interface CleanupOptions {
+  /** Seconds between two rounds. @defaultValue 60 */
+  interval?: number;
+  /** Rows removed in one statement. @defaultValue 1000 */
+  batchSize?: number;
+}
+
+/** Fixed where the module is defined, beside `useFactory`: routes, entities and visibility are decided before any factory runs. */
+export interface OAuthModuleExtras {
+  /** Make services and guard visible everywhere. @defaultValue true */
+  global?: boolean;
+  /** Path of the controller. @defaultValue `auth` */
+  routePrefix?: string;
+  /** Name of the TypeORM DataSource. @defaultValue the default one */
+  dataSource?: string;
+}
+
+/** The class form of `forRootAsync({ useClass })`. */
+export interface OAuthOptionsFactory {
+  createOAuthOptions(): OAuthModuleOptions | Promise<OAuthModuleOptions>;
+}

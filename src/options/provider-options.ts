@@ -1,0 +1,133 @@
+// What a provider is, as configured. Presets return these; nobody else needs to know how they differ.
+import type { JWK } from 'jose';
+import type { OAuthProfile } from './login.js';
+
+/** How this application proves who it is at the token endpoint (RFC 6749 §2.3, RFC 7523, OIDC Core §9). */
+export type ClientAuthentication =
+  'client_secret_post' | 'client_secret_basic' | 'client_secret_jwt' | 'private_key_jwt' | 'none';
+
+/** Options that every kind of provider has. */
+export interface CommonProviderOptions {
+  /** Name in URLs (`/auth/:name/login`) and in the database: lower-case letters, digits, `-` and `_`. Never rename one that is in use. */
+  name: string;
+  /** Text of the button. @defaultValue the name */
+  displayName?: string;
+  clientId: string;
+  clientSecret?: string;
+  /** Method of client authentication. @defaultValue `client_secret_post`, or Basic where the metadata lists only that; `private_key_jwt` where a key is given */
+  clientAuthentication?: ClientAuthentication;
+  /** Private JWK for `private_key_jwt`; the first of a list signs, so that keys can be rotated. At least RSA 2048 or P-256. */
+  clientPrivateKey?: JWK | readonly JWK[];
+  /** Scope to ask for: ask for the least that works. */
+  scope?: readonly string[];
+  /** Further parameters of the authorization request, e.g. `{ access_type: 'offline' }`. Parameters of the protocol itself are refused. */
+  authorizationParams?: Readonly<Record<string, string>>;
+  /** Query parameters of `/login` that are passed on to the provider, by name (e.g. `['login_hint']`). @defaultValue none */
+  loginParams?: readonly string[];
+  /** `prompt` of the authorization request (OIDC Core §3.1.2.1). */
+  prompt?: string;
+  /** Longest time since the person last authenticated at the provider, seconds; verified against `auth_time`. */
+  maxAge?: number;
+  /** Accepted authentication context classes; one of them must come back as `acr`. */
+  acrValues?: readonly string[];
+  /** Resource indicators (RFC 8707). */
+  resource?: readonly string[];
+  /** How the provider answers. `form_post` is the only one that opens the callback for POST. @defaultValue `query` */
+  responseMode?: 'query' | 'form_post' | 'jwt';
+  /** Pushed authorization requests (RFC 9126). @defaultValue where the metadata requires it */
+  par?: boolean;
+  /** Sender-constrained tokens (RFC 9449): a key per grant, sealed. @defaultValue false */
+  dpop?: boolean;
+  /** Origins that `tokens.fetch()` may send the access token to, e.g. `['https://api.github.com']`. @defaultValue the userinfo endpoint's origin */
+  apiOrigins?: readonly string[];
+  /** Whose the tokens are: the account's (shared by its sessions, survives logout while needed) or one session's. @defaultValue `account` */
+  grant?: 'account' | 'session';
+  /** What one revocation ends at this provider: the token alone, or everything of that user. @defaultValue `grant` */
+  revocation?: 'token' | 'grant';
+  /** Keep an account-bound grant when its last session logs out, for work in the background. @defaultValue false */
+  keepGrant?: boolean;
+  /** True when refresh tokens of this provider never rotate, so a lost answer may be retried without limit. @defaultValue false */
+  staticRefreshToken?: boolean;
+  /** Lifetime of an access token whose answer names none, seconds. @defaultValue unknown: used until the API answers 401 */
+  defaultExpiresIn?: number;
+  /** Lifetime of refresh tokens, seconds, where the provider does not say. */
+  refreshTokenLifetime?: number;
+  /** Deadline of one request to the provider, milliseconds, including the body. @defaultValue 10000 */
+  timeout?: number;
+  authorizationEndpoint?: string;
+  tokenEndpoint?: string;
+  userinfoEndpoint?: string;
+  revocationEndpoint?: string;
+  endSessionEndpoint?: string;
+  jwksUri?: string;
+}
+
+/** An OpenID Connect provider, found by its issuer. Endpoints given here win over discovered ones. */
+export interface OidcProviderOptions extends CommonProviderOptions {
+  /** The issuer identifier, exactly as the provider spells it (trailing slash included). */
+  issuer: string;
+  /** Call the userinfo endpoint at login. @defaultValue true where the metadata names one */
+  userinfo?: boolean;
+  /** The one accepted signature algorithm of ID tokens. @defaultValue those in the metadata, never `none` nor HMAC */
+  idTokenSignedResponseAlg?: string;
+  /** Replaces the mapping from claims to the profile. */
+  profile?: (context: ProfileContext) => ProviderProfile | Promise<ProviderProfile>;
+}
+
+/** A plain OAuth 2.0 provider: endpoints by hand, identity from its API. */
+export interface OAuth2ProviderOptions extends CommonProviderOptions {
+  authorizationEndpoint: string;
+  tokenEndpoint: string;
+  /** The issuer, where the provider has one; answers are then checked for `iss` (RFC 9207). @defaultValue synthetic */
+  issuer?: string;
+  /** Who is it? Asks the provider's API with the fresh access token and returns at least the subject. */
+  profile: (context: ProfileContext) => ProviderProfile | Promise<ProviderProfile>;
+}
+
+/** What a `profile` function works with. */
+export interface ProfileContext {
+  /** Claims of the ID token (OIDC), else empty. */
+  readonly claims: Readonly<Record<string, unknown>>;
+  /** Answer of the userinfo endpoint, else null. */
+  readonly userinfo: Readonly<Record<string, unknown>> | null;
+  /** The granted scope. */
+  readonly scope: readonly string[];
+  /** The fresh access token, for APIs that want it elsewhere than in the `Authorization` header. Never store or log it. */
+  readonly accessToken: string;
+  /**
+   * GETs a JSON object or array from the provider with the access token in the `Authorization` header.
+   * Only origins in `apiOrigins` (or of the provider's endpoints) get the token.
+   * @throws {OAuthError} `invalid_userinfo` for anything but a 200 with JSON.
+   */
+  readonly json: (url: string) => Promise<unknown>;
+  /** Like `fetch`, with the access token, under the same rules. */
+  readonly fetch: (url: string, init?: RequestInit) => Promise<Response>;
+}
+
+/** What a `profile` function returns: the subject, and whatever is known besides. Standard OIDC claims are understood as well (`sub`, `preferred_username`, `email_verified`). */
+export interface ProviderProfile extends Partial<Omit<OAuthProfile, never>> {
+  /** The provider's stable id for the person: never an e-mail address nor a login name. 1 to 255 characters; numbers are turned into text. */
+  subject?: string | number;
+  /** Raw answer, given to `onLogin` as `claims`. */
+  raw?: Readonly<Record<string, unknown>>;
+  readonly [claim: string]: unknown;
+}
+
+/** A provider as `OAuthModule.forRoot({ providers })` takes it. Made by `oidc()`, `oauth2()`, `github()`, `google()` or `fromPassport()`. */
+export type ProviderDefinition =
+  | ({ readonly kind: 'oidc'; readonly quirks?: ProviderQuirks } & OidcProviderOptions)
+  | ({ readonly kind: 'oauth2'; readonly quirks?: ProviderQuirks } & OAuth2ProviderOptions);
+
+/** Known departures from the standards that a preset declares. Quirks translate; none of them drops a check. */
+export interface ProviderQuirks {
+  /** Scope in answers is separated by this instead of a space. */
+  readonly scopeSeparator?: string;
+  /** The token endpoint answers errors with status 200 (GitHub). */
+  readonly errorsWithStatus200?: boolean;
+  /** The token endpoint may answer form-encoded. */
+  readonly formEncodedTokens?: boolean;
+  /** How tokens are revoked, where not by RFC 7009. */
+  readonly revoke?: 'github';
+  /** Further parameters of token requests, computed per request. */
+  readonly tokenParams?: () => Readonly<Record<string, string>>;
+}

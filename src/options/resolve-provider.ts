@@ -1,0 +1,190 @@
+// Checks one provider definition and fills in its defaults. The result is frozen; nobody reads the raw definition again.
+import { type Problems, shown } from './problems.js';
+import type { ClientAuthentication, ProviderDefinition } from './provider-options.js';
+import { originFault, urlFault } from './urls.js';
+
+const KEYS = [
+  'kind', 'quirks', 'name', 'displayName', 'clientId', 'clientSecret', 'clientAuthentication', 'clientPrivateKey', 'scope',
+  'authorizationParams', 'loginParams', 'prompt', 'maxAge', 'acrValues', 'resource', 'responseMode', 'par', 'dpop', 'apiOrigins',
+  'grant', 'revocation', 'keepGrant', 'staticRefreshToken', 'defaultExpiresIn', 'refreshTokenLifetime', 'timeout',
+  'authorizationEndpoint', 'tokenEndpoint', 'userinfoEndpoint', 'revocationEndpoint', 'endSessionEndpoint', 'jwksUri',
+  'issuer', 'userinfo', 'idTokenSignedResponseAlg', 'profile',
+]; // prettier-ignore
+
+/** Parameters that belong to the protocol: configuration may not set them by hand. */
+const RESERVED_PARAMS = [
+  'client_id', 'client_secret', 'redirect_uri', 'response_type', 'state', 'nonce', 'code_challenge', 'code_challenge_method',
+  'code', 'code_verifier', 'request', 'request_uri', 'scope', 'response_mode', 'dpop_jkt', 'grant_type', 'refresh_token',
+]; // prettier-ignore
+
+const ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+  'HS256',
+];
+
+/** A provider definition with every default filled in. */
+export type ResolvedProvider = Omit<ProviderDefinition, 'clientPrivateKey'> & {
+  readonly kind: 'oidc' | 'oauth2';
+  readonly displayName: string;
+  /** The configured issuer, or a synthetic one (`oauth2:name`) for providers that have none. */
+  readonly issuer: string;
+  /** True when {@link issuer} was made up by us. */
+  readonly syntheticIssuer: boolean;
+  readonly scope: readonly string[];
+  readonly authorizationParams: Readonly<Record<string, string>>;
+  readonly loginParams: readonly string[];
+  readonly acrValues: readonly string[];
+  readonly resource: readonly string[];
+  readonly responseMode: 'query' | 'form_post' | 'jwt';
+  readonly dpop: boolean;
+  readonly apiOrigins: readonly string[];
+  readonly grant: 'account' | 'session';
+  readonly revocation: 'token' | 'grant';
+  readonly keepGrant: boolean;
+  readonly staticRefreshToken: boolean;
+  readonly timeout: number;
+  readonly clientPrivateKeys: readonly Readonly<Record<string, unknown>>[];
+} & Pick<ProviderDefinition, 'profile'> & { readonly userinfo?: boolean; readonly idTokenSignedResponseAlg?: string };
+
+/** Checks and completes a definition; problems are noted, and a usable object comes back all the same so that all of them are found. */
+export function resolveProvider(given: ProviderDefinition, problems: Problems): ResolvedProvider {
+  const definition = problems.object<ProviderDefinition>(given, KEYS) as ProviderDefinition;
+  const at = (key: string) => problems.at(key);
+  const name = at('name').text(definition.name);
+  if (name && !/^[a-z0-9][a-z0-9_-]{0,62}$/.test(name)) {
+    at('name').add(`must be lower-case letters, digits, "-" and "_" (63 at most), got ${shown(name)}`);
+  }
+  if (['login', 'session', 'sessions', 'accounts', 'logout'].includes(name))
+    at('name').add(`"${name}" is a route of ours; choose another name`);
+  if (definition.kind !== 'oidc' && definition.kind !== 'oauth2')
+    problems.add('must be made by oidc(), oauth2(), github(), google() or fromPassport()');
+
+  for (const key of [
+    'authorizationEndpoint',
+    'tokenEndpoint',
+    'userinfoEndpoint',
+    'revocationEndpoint',
+    'endSessionEndpoint',
+    'jwksUri',
+    'issuer',
+  ] as const) {
+    const value = definition[key];
+    const required =
+      definition.kind === 'oidc' ? key === 'issuer' : key === 'authorizationEndpoint' || key === 'tokenEndpoint';
+    const fault = value === undefined && !required ? undefined : urlFault(value);
+    if (fault) at(key).add(`must be ${fault}, got ${shown(value)}`);
+  }
+  for (const [index, origin] of (definition.apiOrigins ?? []).entries()) {
+    const fault = originFault(origin);
+    if (fault)
+      at('apiOrigins')
+        .at(index)
+        .add(`must be ${fault}, got ${shown(origin)}`);
+  }
+  for (const param of Object.keys(definition.authorizationParams ?? {}).concat(definition.loginParams ?? [])) {
+    if (RESERVED_PARAMS.includes(param))
+      at('authorizationParams').add(`"${param}" is set by the protocol itself and cannot be configured`);
+  }
+  const dangerous = ['returnTo', '__proto__', 'constructor', 'prototype'];
+  for (const param of definition.loginParams ?? [])
+    if (dangerous.includes(param)) at('loginParams').add(`"${param}" cannot be passed on`);
+  const alg =
+    definition.kind === 'oidc'
+      ? at('idTokenSignedResponseAlg').oneOf(definition.idTokenSignedResponseAlg, ALGORITHMS, undefined)
+      : undefined;
+
+  const synthetic = definition.kind === 'oauth2' && definition.issuer === undefined;
+  const keys = definition.clientPrivateKey === undefined ? [] : [definition.clientPrivateKey].flat();
+  return Object.freeze({
+    ...definition,
+    name,
+    displayName: definition.displayName ?? name,
+    clientId: at('clientId').text(definition.clientId),
+    clientAuthentication: resolveClientAuthentication(definition, keys.length > 0, problems),
+    clientPrivateKeys: Object.freeze(keys.map((key, index) => checkedKey(key, at('clientPrivateKey').at(index)))),
+    issuer: synthetic ? `oauth2:${name}` : (definition.issuer ?? ''),
+    syntheticIssuer: synthetic,
+    scope: resolveScope(definition, at('scope')),
+    authorizationParams: Object.freeze({ ...definition.authorizationParams }),
+    loginParams: at('loginParams').texts(definition.loginParams, []),
+    acrValues: at('acrValues').texts(definition.acrValues, []),
+    resource: at('resource').texts(definition.resource, []),
+    responseMode: at('responseMode').oneOf(definition.responseMode, ['query', 'form_post', 'jwt'], 'query'),
+    dpop: at('dpop').boolean(definition.dpop, false),
+    apiOrigins: Object.freeze([...(definition.apiOrigins ?? [])]),
+    grant: at('grant').oneOf(definition.grant, ['account', 'session'], 'account'),
+    revocation: at('revocation').oneOf(definition.revocation, ['token', 'grant'], 'grant'),
+    keepGrant: at('keepGrant').boolean(definition.keepGrant, false),
+    staticRefreshToken: at('staticRefreshToken').boolean(definition.staticRefreshToken, false),
+    timeout: at('timeout').number(definition.timeout, 10_000, 100, 120_000),
+    profile: at('profile').callable(definition.profile),
+    ...(alg ? { idTokenSignedResponseAlg: alg } : {}),
+  });
+}
+
+function resolveScope(definition: ProviderDefinition, problems: Problems): readonly string[] {
+  const scope = problems.texts(definition.scope, []);
+  for (const item of scope) {
+    // RFC 6749 §3.3: printable ASCII without space, quote and backslash.
+    if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(item))
+      problems.add(`each scope is one word, got ${shown(item)}; write ['a', 'b'] instead of ['a b']`);
+  }
+  if (definition.kind !== 'oidc' || scope.includes('openid')) return scope;
+  return Object.freeze(['openid', ...scope]);
+}
+
+/** A client without credential is refused: this package is for confidential clients, unless `none` is written out. */
+function resolveClientAuthentication(
+  definition: ProviderDefinition,
+  hasKey: boolean,
+  problems: Problems,
+): ClientAuthentication | undefined {
+  const place = problems.at('clientAuthentication');
+  const methods = [
+    'client_secret_post',
+    'client_secret_basic',
+    'client_secret_jwt',
+    'private_key_jwt',
+    'none',
+  ] as const;
+  const method = place.oneOf(definition.clientAuthentication, methods, undefined);
+  if (definition.clientSecret !== undefined) problems.at('clientSecret').text(definition.clientSecret, true);
+  if (method === 'none') {
+    if (definition.clientSecret !== undefined || hasKey)
+      place.add(`'none' contradicts the clientSecret or clientPrivateKey given beside it`);
+    return method;
+  }
+  if (method?.startsWith('client_secret') && definition.clientSecret === undefined)
+    problems.at('clientSecret').add(`${method} needs a client secret`);
+  if (method === 'private_key_jwt' && !hasKey)
+    problems.at('clientPrivateKey').add('private_key_jwt needs a private JWK');
+  if (method === undefined && definition.clientSecret === undefined && !hasKey) {
+    problems.at('clientSecret').add(`is missing; a client without credential must say clientAuthentication: 'none'`);
+  }
+  return method ?? (definition.clientSecret === undefined && hasKey ? 'private_key_jwt' : undefined);
+}
+
+function checkedKey(key: object, problems: Problems): Readonly<Record<string, unknown>> {
+  const { kty, crv, n, d } = key as Record<string, unknown>;
+  if (typeof d !== 'string') problems.add('must be a private JWK (with "d")');
+  if (kty === 'RSA') {
+    const bits = typeof n === 'string' ? Buffer.from(n, 'base64url').length * 8 : 0;
+    if (bits < 2048) problems.add(`RSA keys need at least 2048 bits, got ${bits}`);
+  } else if (
+    !(kty === 'EC' && ['P-256', 'P-384', 'P-521'].includes(String(crv))) &&
+    !(kty === 'OKP' && crv === 'Ed25519')
+  ) {
+    problems.add('must be RSA, EC (P-256, P-384, P-521) or OKP (Ed25519)');
+  }
+  return Object.freeze({ ...key });
+}
