@@ -1,0 +1,7 @@
+// `nest-oauth-client/migrations`
+import { CreateOAuthTables1764000000000 } from './1764000000000-create-oauth-tables.js';
+
+export { migratedDataSource } from './migrated-data-source.js';
+
+/** Migrations of all tables, for `TypeOrmModule`'s `migrations`, besides the application's own. */
+export const oauthMigrations = [CreateOAuthTables1764000000000];

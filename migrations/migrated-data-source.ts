@@ -1,0 +1,56 @@
+// TypeORM takes no lock while migrating: two processes that start together would both run the same migration.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DataSource, type DataSourceOptions, type QueryRunner } from 'typeorm';
+
+/** Any fixed number; only our own processes use it. */
+const MIGRATION_LOCK = 7_406_131_001;
+const POLL_INTERVAL = 100;
+
+/**
+ * A `dataSourceFactory` for `TypeOrmModule.forRootAsync()` that runs pending migrations under one advisory lock, so
+ * that any number of processes may start at once. The lock lives in a transaction on a connection of its own: it ends
+ * with the process, and it works through a transaction pooler.
+ *
+ * @example TypeOrmModule.forRootAsync({ useFactory: () => ({ type: 'postgres', url, migrations: oauthMigrations }), dataSourceFactory: migratedDataSource })
+ */
+export async function migratedDataSource(options?: DataSourceOptions): Promise<DataSource> {
+  if (options?.type !== 'postgres')
+    throw new TypeError(`migratedDataSource needs type: 'postgres', got ${String(options?.type)}`);
+  const lock = await new DataSource({
+    ...options,
+    entities: [],
+    migrations: [],
+    subscribers: [],
+    poolSize: 1,
+    migrationsRun: false,
+    synchronize: false,
+  }).initialize();
+  const dataSource = new DataSource({ ...options, migrationsRun: false, synchronize: false });
+  try {
+    const runner = lock.createQueryRunner();
+    await hold(runner);
+    await dataSource.initialize();
+    await dataSource.runMigrations();
+    await runner.commitTransaction();
+    await runner.release();
+    return dataSource;
+  } catch (error) {
+    if (dataSource.isInitialized) await dataSource.destroy();
+    throw error;
+  } finally {
+    await lock.destroy();
+  }
+}
+
+/** Asks again and again instead of waiting inside Postgres: a waiting statement would hold up `create index concurrently`. */
+async function hold(runner: QueryRunner): Promise<void> {
+  for (;;) {
+    await runner.startTransaction();
+    const [row] = (await runner.query('select pg_try_advisory_xact_lock($1) as held', [MIGRATION_LOCK])) as [
+      { held: boolean },
+    ];
+    if (row.held) return;
+    await runner.rollbackTransaction();
+    await sleep(POLL_INTERVAL);
+  }
+}
