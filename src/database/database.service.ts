@@ -1,0 +1,176 @@
+// The application's own pool, with bounded waits. Every statement of every repository goes through here.
+import { createHash } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
+import type { DataSource } from 'typeorm';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import { asOAuthError, isConflict, isConnectionFault } from './faults.js';
+
+/** Injection token of the DataSource that the `dataSource` option names. */
+export const OAUTH_DATA_SOURCE = Symbol('OAUTH_DATA_SOURCE');
+
+/** Runs statements; a {@link Database} or one open transaction. */
+export interface Queryable {
+  /** Runs one parameterised statement and returns its rows. */
+  query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+}
+
+/** How a statement may be sent. */
+export interface QueryOptions {
+  /** Reading only (or idempotent): tried once more on a lost connection. @defaultValue false */
+  retry?: boolean;
+  /** Sent as a prepared statement where the connection is known to be direct. @defaultValue false */
+  prepared?: boolean;
+}
+
+/** Attempts of a transaction that hit a deadlock or serialization failure. */
+const CONFLICT_ATTEMPTS = 3;
+
+/** Access to Postgres over the pool of the application's DataSource. Throws {@link OAuthError} only. */
+@Injectable()
+export class Database implements Queryable {
+  #direct: Promise<boolean> | undefined;
+  readonly #names = new Map<string, string>();
+
+  constructor(
+    @Inject(OAUTH_DATA_SOURCE) private readonly dataSource: DataSource,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /** The pg pool that TypeORM opened. */
+  get pool(): Pool {
+    return (this.dataSource.driver as unknown as { master: Pool }).master;
+  }
+
+  /** Runs one statement outside a transaction. */
+  async query<Row extends QueryResultRow>(
+    text: string,
+    values: readonly unknown[] = [],
+    options: QueryOptions = {},
+  ): Promise<Row[]> {
+    const name = options.prepared ? await this.statementName(text) : undefined;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.withClient(async (client) => (await this.send<Row>(client, text, values, name)).rows);
+      } catch (error) {
+        if (options.retry && attempt === 0 && isConnectionFault(error)) continue;
+        throw asOAuthError(error);
+      }
+    }
+  }
+
+  /**
+   * Runs a transaction. The advisory locks are taken together with BEGIN, in one round trip, so that later statements
+   * judge under them (READ COMMITTED takes a new snapshot per statement).
+   * @param locks keys of `pg_advisory_xact_lock`, taken in the order given
+   */
+  async transaction<T>(locks: readonly bigint[], work: (tx: Queryable) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.withClient((client) => this.transact(client, locks, work));
+      } catch (error) {
+        if (isConflict(error) && attempt < CONFLICT_ATTEMPTS) continue;
+        throw asOAuthError(error);
+      }
+    }
+  }
+
+  /** True when the pool reaches Postgres itself and not a transaction pooler: only then names and LISTEN mean anything. */
+  async isDirect(): Promise<boolean> {
+    this.#direct ??= this.withClient(async (client) => {
+      const { rows } = await this.send<{ pid: number }>(client, 'select pg_backend_pid() as pid', []);
+      return rows[0]?.pid === (client as PoolClient & { processID?: number }).processID;
+    }).catch((error: unknown) => {
+      this.#direct = undefined;
+      throw error;
+    });
+    return this.#direct;
+  }
+
+  private async transact<T>(
+    client: PoolClient,
+    locks: readonly bigint[],
+    work: (tx: Queryable) => Promise<T>,
+  ): Promise<T> {
+    const take = locks.map((key) => `; select pg_advisory_xact_lock(${key})`).join('');
+    await this.send(client, `begin${take}`);
+    try {
+      const tx: Queryable = {
+        query: async <Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) =>
+          (await this.send<Row>(client, text, values)).rows,
+      };
+      const result = await work(tx);
+      await this.send(client, 'commit');
+      return result;
+    } catch (error) {
+      if (!isConnectionFault(error)) await this.send(client, 'rollback');
+      throw error;
+    }
+  }
+
+  private send<Row extends QueryResultRow>(
+    client: PoolClient,
+    text: string,
+    values?: readonly unknown[],
+    name?: string,
+  ): Promise<QueryResult<Row>> {
+    // pg takes query_timeout per query; its types know it only for whole connections.
+    const query = {
+      text,
+      ...(values ? { values: [...values] } : {}),
+      ...(name ? { name } : {}),
+      query_timeout: this.options.databaseTimeout,
+    };
+    return client.query<Row>(query);
+  }
+
+  private async withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    const client = await this.connect();
+    let fault: unknown;
+    try {
+      return await work(client);
+    } catch (error) {
+      fault = error;
+      throw error;
+    } finally {
+      // A connection that failed or is still busy with a timed-out statement must not go back to the pool.
+      client.release(fault !== undefined && isConnectionFault(fault));
+    }
+  }
+
+  /** A client of the pool within the deadline; one that comes too late goes straight back. */
+  private async connect(): Promise<PoolClient> {
+    const { pool } = this;
+    if (!pool) throw new Error('no connection: the DataSource is not initialized');
+    const pending = pool.connect();
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new Error('timeout exceeded while waiting for a connection of the pool')),
+        this.options.databaseTimeout,
+      );
+    });
+    try {
+      return await Promise.race([pending, deadline]);
+    } catch (error) {
+      pending.then(
+        (late) => late.release(),
+        () => undefined,
+      );
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Names carry a hash of their SQL: two versions of this package on one database never share a name. */
+  private async statementName(text: string): Promise<string | undefined> {
+    if (!(await this.isDirect().catch(() => false))) return undefined;
+    let name = this.#names.get(text);
+    if (!name) {
+      name = `oauth_${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
+      this.#names.set(text, name);
+    }
+    return name;
+  }
+}

@@ -1,0 +1,39 @@
+// Tells faults of the connection (try again later) from faults of the statement (ours).
+import { OAuthError } from '../errors/oauth-error.js';
+
+const NETWORK = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EAI_AGAIN',
+  'ENOENT',
+]);
+/** SQLSTATE classes and codes that say "not now": connection, resources, operator intervention, read-only standby. */
+const SQLSTATE_AWAY = /^(08...|53...|57P0[1-4]|57014|25006|58...|3D000|28...)$/;
+const SQLSTATE_CONFLICT = /^(40001|40P01|55P03)$/;
+const MESSAGES =
+  /connection terminated|connection ended|not queryable|query read timeout|timeout exceeded|timeout expired|no connection|connection error|cannot use a pool after/i;
+
+/** True when the connection was lost, refused or too slow: the statement may be tried again later. */
+export function isConnectionFault(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: string; message?: string };
+  if (code !== undefined && (NETWORK.has(code) || SQLSTATE_AWAY.test(code))) return true;
+  if (error instanceof AggregateError) return error.errors.some(isConnectionFault);
+  return code === undefined && MESSAGES.test(message ?? '');
+}
+
+/** True for serialization failures and deadlocks: nothing was done, and the whole transaction may be run again. */
+export function isConflict(error: unknown): boolean {
+  return SQLSTATE_CONFLICT.test((error as { code?: string } | null)?.code ?? '');
+}
+
+/** The error as callers see it: `database_unavailable` for what may pass, `server_error` for a fault of ours (e.g. missing migrations). */
+export function asOAuthError(error: unknown): OAuthError {
+  if (error instanceof OAuthError) return error;
+  const away = isConnectionFault(error) || isConflict(error);
+  return new OAuthError(away ? 'database_unavailable' : 'server_error', { cause: error });
+}
