@@ -1,0 +1,74 @@
+// Who logged in: (issuer, subject) and the profile, from ID token, userinfo or the provider's API.
+import type { OAuthProfile } from '../options/login.js';
+import type { ProviderProfile } from '../options/provider-options.js';
+import { ProviderError } from './provider-fault.js';
+
+/** The identity that a provider vouches for, with what is known about this authentication. */
+export interface Identity {
+  readonly issuer: string;
+  readonly subject: string;
+  readonly profile: OAuthProfile;
+  readonly claims: Readonly<Record<string, unknown>>;
+  /** The provider's session (`sid`), for logout from there. */
+  readonly sid: string | null;
+  /** When the person last authenticated at the provider. */
+  readonly authTime: Date | null;
+  readonly acr: string | null;
+  readonly amr: readonly string[] | null;
+  /** `exp` of the ID token, or the earlier `session_expiry` that the provider asserts. */
+  readonly idTokenExpiresAt: Date | null;
+  /** `session_expiry` as asserted by the provider: a ceiling for our session. */
+  readonly sessionExpiry: Date | null;
+}
+
+/**
+ * The subject in its only accepted shape: 1 to 255 characters, no control characters; numbers of plain OAuth APIs become text.
+ * @throws {ProviderError} `invalid_userinfo`
+ * @see OIDC Core §2 (`sub`)
+ */
+export function checkedSubject(value: unknown, provider: string): string {
+  const subject = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value;
+  if (
+    typeof subject === 'string' &&
+    subject.length >= 1 &&
+    subject.length <= 255 &&
+    !/[\u0000-\u001f\u007f]/.test(subject)
+  )
+    return subject;
+  throw new ProviderError('invalid_userinfo', {
+    provider,
+    cause: new Error('the subject is not a text of 1 to 255 characters'),
+  });
+}
+
+/** The profile from standard claims (OIDC Core §5.1) or from what a `profile` function returned. Wrong types become null. */
+export function mapProfile(claims: ProviderProfile): OAuthProfile {
+  return {
+    name: text(claims.name),
+    username: text(claims.username) ?? text(claims.preferred_username),
+    email: text(claims.email),
+    // Verified only when the provider says exactly so: a missing claim means nothing.
+    emailVerified: text(claims.email) !== null && (claims.emailVerified === true || claims.email_verified === true),
+    picture: httpsUrl(claims.picture),
+  };
+}
+
+/** Seconds since the epoch as a date; null for anything that is none. */
+export function claimDate(value: unknown): Date | null {
+  return typeof value === 'number' && value > 0 && value < 8.64e12 ? new Date(value * 1000) : null;
+}
+
+/** A text claim of bearable length, else null. */
+export function claimText(value: unknown): string | null {
+  return text(value);
+}
+
+function text(value: unknown): string | null {
+  // Postgres cannot store NUL in text; nobody's name holds one.
+  return typeof value === 'string' && value !== '' && value.length <= 2048 && !value.includes('\0') ? value : null;
+}
+
+function httpsUrl(value: unknown): string | null {
+  const url = text(value);
+  return url !== null && URL.canParse(url) && new URL(url).protocol === 'https:' ? url : null;
+}

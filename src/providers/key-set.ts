@@ -1,0 +1,118 @@
+// A provider's public keys, and signatures checked with them. Fetched again for an unknown `kid` at once, but boundedly.
+import {
+  compactVerify,
+  createLocalJWKSet,
+  decodeProtectedHeader,
+  errors,
+  type JSONWebKeySet,
+  type JWTHeaderParameters,
+} from 'jose';
+import { ProviderError, outline } from './provider-fault.js';
+import { parseJsonObject } from './strict-json.js';
+
+/** Keys older than this are fetched again, so that a withdrawn key is refused in time. Milliseconds. */
+const MAX_AGE = 300_000;
+/** While the key endpoint is down, older keys are still believed for this long. Milliseconds. */
+const MAX_STALE = 3_600_000;
+/** At most one fetch for unknown key ids in this time, however many tokens name one. Milliseconds. */
+const COOLDOWN = 10_000;
+/** More keys than this are no key set but an attack. */
+const MAX_KEYS = 100;
+
+/** Algorithms that a signature may have: never `none`, never HMAC (whose key would be public). */
+export const SIGNATURE_ALGORITHMS: readonly string[] = [
+  'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519',
+]; // prettier-ignore
+
+type Finder = ReturnType<typeof createLocalJWKSet>;
+
+/** The cached key set of one issuer. */
+export class KeySet {
+  #keys: { find: Finder; fetchedAt: number } | undefined;
+  #fetching: Promise<Finder> | undefined;
+  #lastForced = -Infinity;
+
+  /**
+   * @param provider name of the provider, for errors
+   * @param download fetches the raw JWKS document
+   * @param now monotonic milliseconds
+   */
+  constructor(
+    private readonly provider: string,
+    private readonly download: () => Promise<string>,
+    private readonly now: () => number = () => performance.now(),
+  ) {}
+
+  /**
+   * Checks the signature of a compact JWS against the key set.
+   * @param algorithms accepted values of `alg`
+   * @returns the protected header and the payload's bytes
+   * @throws {ProviderError} `invalid_id_token` when the signature, algorithm or key is wrong
+   */
+  async verify(
+    jws: string,
+    algorithms: readonly string[],
+  ): Promise<{ header: JWTHeaderParameters; payload: Uint8Array }> {
+    try {
+      const { alg, crit } = decodeProtectedHeader(jws);
+      // Judged before any key is fetched: a token that cannot pass costs nobody a request.
+      if (typeof alg !== 'string' || !algorithms.includes(alg))
+        throw new errors.JOSEAlgNotAllowed(`algorithm is not among ${algorithms.join(', ')}`);
+      if (crit !== undefined) throw new errors.JOSENotSupported('critical header parameters are not supported');
+      return await this.#verifyWith(jws, algorithms, await this.#current());
+    } catch (error) {
+      if (error instanceof ProviderError) throw error;
+      throw new ProviderError('invalid_id_token', { provider: this.provider, cause: outline(error) });
+    }
+  }
+
+  async #verifyWith(
+    jws: string,
+    algorithms: readonly string[],
+    find: Finder,
+  ): Promise<{ header: JWTHeaderParameters; payload: Uint8Array }> {
+    const options = { algorithms: [...algorithms] };
+    const verified = await compactVerify(jws, find, options).catch(async (error: unknown) => {
+      if (!(error instanceof errors.JWKSNoMatchingKey) || this.now() - this.#lastForced < COOLDOWN) throw error;
+      this.#lastForced = this.now();
+      return compactVerify(jws, await this.#fetch(), options);
+    });
+    return { header: verified.protectedHeader, payload: verified.payload };
+  }
+
+  async #current(): Promise<Finder> {
+    const age = this.#keys ? this.now() - this.#keys.fetchedAt : Infinity;
+    if (this.#keys && age < MAX_AGE) return this.#keys.find;
+    try {
+      return await this.#fetch();
+    } catch (error) {
+      if (this.#keys && age < MAX_STALE) return this.#keys.find;
+      throw error;
+    }
+  }
+
+  #fetch(): Promise<Finder> {
+    this.#fetching ??= this.download()
+      .then((text) => {
+        const find = createLocalJWKSet(usableKeys(text));
+        this.#keys = { find, fetchedAt: this.now() };
+        return find;
+      })
+      .finally(() => (this.#fetching = undefined));
+    return this.#fetching;
+  }
+}
+
+/** Only public signature keys of fair strength are kept; the rest of the set does no harm. */
+function usableKeys(text: string): JSONWebKeySet {
+  const { keys } = parseJsonObject(text);
+  if (!Array.isArray(keys) || keys.length > MAX_KEYS) throw new Error('the key set is not a list of at most 100 keys');
+  const usable = keys.filter((key: unknown): key is JSONWebKeySet['keys'][number] => {
+    if (typeof key !== 'object' || key === null) return false;
+    const { kty, n, d, k, use } = key as Record<string, unknown>;
+    if (d !== undefined || k !== undefined || (use !== undefined && use !== 'sig')) return false;
+    if (kty === 'RSA') return typeof n === 'string' && Buffer.from(n, 'base64url').length >= 256;
+    return kty === 'EC' || kty === 'OKP';
+  });
+  return { keys: usable };
+}
