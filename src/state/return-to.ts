@@ -1,0 +1,67 @@
+// Where a login may come back to: our own origin, never our own auth routes, never anybody else's site.
+
+/** What {@link safeReturnTo} judges by. */
+export interface ReturnToPolicy {
+  /** Origin of the application, e.g. `https://app.example.com`. */
+  readonly origin: string;
+  /** Paths of the auth routes, e.g. `/auth`. Landing there is refused. */
+  readonly authPath: string;
+  /** Other origins that are allowed. */
+  readonly otherOrigins: readonly string[];
+}
+
+const MAX_LENGTH = 2048;
+
+/**
+ * The absolute URL for a `returnTo` parameter; the application's root for anything that is not clearly ours.
+ * @param given the raw parameter; a list (repeated parameter) or nothing counts as unsafe
+ */
+export function safeReturnTo(given: unknown, policy: ReturnToPolicy): string {
+  return checked(given, policy) ?? `${policy.origin}/`;
+}
+
+/**
+ * Judges a URL that was stored earlier, by today's rules.
+ */
+export function stillSafe(stored: string, policy: ReturnToPolicy): string {
+  const url = URL.canParse(stored) ? new URL(stored) : null;
+  if (url?.origin === policy.origin) return safeReturnTo(url.pathname + url.search + url.hash, policy);
+  return safeReturnTo(stored, policy);
+}
+
+function checked(given: unknown, policy: ReturnToPolicy): string | undefined {
+  if (typeof given !== 'string' || given.length > MAX_LENGTH) return undefined;
+  // Parsers disagree about these: TAB and newlines vanish in some, backslashes become slashes in others.
+  if (/[\u0000-\u001f\u007f-\u009f\\]/.test(given)) return undefined;
+  if (/^\/(?![/\\])/.test(given)) return ownPath(given, policy);
+  const url = /^https?:\/\/[^/\\@]/i.test(given) && URL.canParse(given) ? new URL(given) : undefined;
+  if (!url || url.username || url.password || !policy.otherOrigins.includes(url.origin)) return undefined;
+  // The authority must be spelled as the origin is: no mapped characters, no look-alikes.
+  return given.startsWith(url.origin) && /^([/?#]|$)/.test(given.slice(url.origin.length)) ? url.href : undefined;
+}
+
+function ownPath(given: string, { origin, authPath }: ReturnToPolicy): string | undefined {
+  const [path = ''] = given.split(/[?#]/, 1);
+  if (/%(2f|5c)/i.test(path)) return undefined;
+  if (!URL.canParse(given, origin)) return undefined;
+  const url = new URL(given, origin);
+  if (url.origin !== origin || url.pathname.startsWith('//')) return undefined;
+  return isAuthRoute(url.pathname, authPath) ? undefined : url.href;
+}
+
+/** Compares as lenient routers do: decoded, case-folded, without empty segments. */
+function isAuthRoute(pathname: string, authPath: string): boolean {
+  const path = normalised(pathname);
+  const auth = normalised(authPath);
+  return path === undefined || path === auth || path.startsWith(`${auth}/`);
+}
+
+function normalised(path: string): string | undefined {
+  try {
+    const plain = decodeURIComponent(path).toLowerCase();
+    const segments = plain.split('/').filter((segment) => segment !== '' && segment !== '.');
+    return `/${segments.map((segment) => segment.replace(/;.*$/, '')).join('/')}`;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,168 @@
+// Pending logins: random, one-time, bound to one browser and one provider (RFC 9700 §4.7, RFC 7636).
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Injectable, Logger } from '@nestjs/common';
+import { s256, sha256 } from '../crypto/digest.js';
+import { isToken, randomToken } from '../crypto/random.js';
+import { type SealContext, Sealer } from '../crypto/sealing.js';
+import { ERROR_CODES, type OAuthErrorCode } from '../errors/error-codes.js';
+import { OAuthError } from '../errors/oauth-error.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import { type StateBinding, StateRepository } from './state.repository.js';
+
+/** What a login was begun for. */
+export type LoginIntent = 'login' | 'link' | 'step_up';
+
+/** What is asked of the provider, and must hold in its answer. */
+export interface LoginDemands {
+  readonly intent: LoginIntent;
+  readonly scope: readonly string[];
+  /** Seconds. */
+  readonly maxAge?: number;
+  readonly acrValues?: readonly string[];
+}
+
+/** The random values of one attempt. */
+export interface Attempt {
+  readonly state: string;
+  readonly codeVerifier: string;
+  readonly codeChallenge: string;
+  readonly nonce: string;
+}
+
+/** A pending login after its one use. */
+export interface PendingLogin extends LoginDemands {
+  readonly stateHash: Buffer;
+  readonly codeVerifier: string;
+  readonly nonce: string;
+  /** Absolute URL. */
+  readonly returnTo: string;
+  /** The session that was linking, if one was. */
+  readonly sessionId: string | null;
+}
+
+/** How long a duplicate callback waits for the first one, and how often it looks. Milliseconds. */
+const WAIT_FOR_FIRST = 15_000;
+const LOOK_AGAIN = 100;
+
+/** Begins, uses and closes pending logins. */
+@Injectable()
+export class StateService {
+  readonly #logger = new Logger('OAuth');
+
+  constructor(
+    private readonly states: StateRepository,
+    private readonly sealer: Sealer,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /** Fresh random values for one attempt: 256 bits each. */
+  draw(): Attempt {
+    const codeVerifier = randomToken();
+    return { state: randomToken(), codeVerifier, codeChallenge: s256(codeVerifier), nonce: randomToken() };
+  }
+
+  /** Remembers a pending login: one INSERT. @param input.browser value of the browser cookie */
+  async remember(
+    { state, codeVerifier, nonce }: Attempt,
+    input: LoginDemands & { provider: string; browser: string; returnTo: string; sessionId?: string },
+  ): Promise<void> {
+    const stateHash = sha256(state);
+    const { provider, browser, returnTo, sessionId, ...demands } = input;
+    const [payload, sealedReturnTo] = await Promise.all([
+      this.sealer.seal(payloadContext(stateHash, provider), JSON.stringify({ ...demands, codeVerifier, nonce })),
+      this.sealer.seal(returnToContext(stateHash, provider), returnTo),
+    ]);
+    await this.states.insert({
+      stateHash,
+      browserHash: sha256(browser),
+      provider,
+      payload,
+      returnTo: sealedReturnTo,
+      sessionId: sessionId ?? null,
+      lifetime: this.options.login.stateLifetime,
+      maxPerBrowser: this.options.login.maxPendingPerBrowser,
+    });
+  }
+
+  /**
+   * Uses a pending login up: one UPDATE whose WHERE holds the whole binding. The wrong browser can neither use nor burn it.
+   * @returns null when there is none that fits, for whatever reason
+   */
+  async consume(input: { state: string; browser: string | null; provider: string }): Promise<PendingLogin | null> {
+    const binding = bindingOf(input);
+    const row = binding && (await this.states.consume(binding));
+    if (!row) return null;
+    const { stateHash } = binding;
+    try {
+      const [payload, returnTo] = await Promise.all([
+        this.sealer.open(payloadContext(stateHash, input.provider), row.payload),
+        this.sealer.open(returnToContext(stateHash, input.provider), row.return_to),
+      ]);
+      const remembered = JSON.parse(payload) as Omit<PendingLogin, 'stateHash' | 'returnTo' | 'sessionId'>;
+      return { ...remembered, stateHash, returnTo, sessionId: row.session_id };
+    } catch (error) {
+      await this.fail(stateHash, 'key_unavailable');
+      throw error;
+    }
+  }
+
+  /**
+   * For a callback that came twice: where the first one went, once it has ended.
+   * @throws {OAuthError} the first one's error, or `login_in_progress` when it takes too long; `invalid_state` when there was no first one of this browser
+   */
+  async outcomeOfFirst(input: { state: string; browser: string | null; provider: string }): Promise<string> {
+    const binding = bindingOf(input);
+    for (const deadline = performance.now() + WAIT_FOR_FIRST; binding;) {
+      const tombstone = await this.states.tombstone(binding);
+      if (!tombstone) break;
+      if (tombstone.outcome === 'done')
+        return this.sealer.open(returnToContext(binding.stateHash, input.provider), tombstone.return_to);
+      if (tombstone.outcome !== 'pending')
+        throw new OAuthError(failureCode(tombstone.outcome), { provider: input.provider });
+      if (performance.now() > deadline) throw new OAuthError('login_in_progress', { provider: input.provider });
+      await sleep(LOOK_AGAIN);
+    }
+    throw new OAuthError('invalid_state', { provider: input.provider });
+  }
+
+  /** Notes that a consumed login failed, best effort: the failure itself is what matters to the caller. */
+  async fail(stateHash: Buffer, code: OAuthErrorCode): Promise<void> {
+    await this.states.close(stateHash, `failed:${code}`).catch((error: unknown) => {
+      this.#logger.warn(
+        `the outcome of a failed login could not be noted: ${error instanceof Error ? error.message : 'unknown error'}`,
+      );
+    });
+  }
+
+  /** Notes that a consumed login ended without the usual transaction. */
+  async done(stateHash: Buffer): Promise<void> {
+    await this.states.close(stateHash, 'done');
+  }
+}
+
+function bindingOf({
+  state,
+  browser,
+  provider,
+}: {
+  state: string;
+  browser: string | null;
+  provider: string;
+}): StateBinding | undefined {
+  // Anything not spelled as we spell it cannot be ours: no need to ask the database.
+  if (!isToken(state) || !isToken(browser)) return undefined;
+  return { stateHash: sha256(state), browserHash: sha256(browser), provider };
+}
+
+function failureCode(outcome: string): OAuthErrorCode {
+  const code = outcome.replace(/^failed:/, '');
+  return code in ERROR_CODES ? (code as OAuthErrorCode) : 'server_error';
+}
+
+function payloadContext(stateHash: Buffer, provider: string): SealContext {
+  return ['oauth_states', 'payload', stateHash.toString('hex'), provider];
+}
+
+function returnToContext(stateHash: Buffer, provider: string): SealContext {
+  return ['oauth_states', 'return_to', stateHash.toString('hex'), provider];
+}
