@@ -1,0 +1,59 @@
+// Ends grants that nothing needs any more, inside the transaction that ended their sessions.
+import { Injectable } from '@nestjs/common';
+import { Sealer } from '../crypto/sealing.js';
+import type { Queryable } from '../database/database.service.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import { accessTokenContext, refreshTokenContext } from './grant-sealing.js';
+import { GrantRepository, ownerOf } from './grant.repository.js';
+import { RevocationOutbox } from './revocation-outbox.service.js';
+
+/** Ends grants and sees to their revocation. */
+@Injectable()
+export class GrantEnder {
+  constructor(
+    private readonly grants: GrantRepository,
+    private readonly outbox: RevocationOutbox,
+    private readonly sealer: Sealer,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /** Ends the grants that the ended sessions were the last to use. The caller holds the identity's locks. */
+  async endUnneeded(
+    tx: Queryable,
+    sessions: readonly { id: string; grant_id: string | null }[],
+    reason = 'logout',
+  ): Promise<void> {
+    if (sessions.length === 0) return;
+    const keep = this.options.providers.filter((provider) => provider.keepGrant).map((provider) => provider.name);
+    const grantIds = sessions.flatMap((session) => session.grant_id ?? []);
+    const unneeded = await this.grants.unneeded(
+      tx,
+      { sessionIds: sessions.map((session) => session.id), grantIds },
+      keep,
+    );
+    if (unneeded.length === 0) return;
+    for (const row of unneeded) {
+      const owner = ownerOf(row);
+      const secret =
+        row.refresh_token !== null
+          ? {
+              token: await this.sealer.open(refreshTokenContext(owner), row.refresh_token),
+              hint: 'refresh_token' as const,
+            }
+          : row.token !== null
+            ? { token: await this.sealer.open(accessTokenContext(owner, ''), row.token), hint: 'access_token' as const }
+            : null;
+      if (secret) await this.outbox.add({ ...owner, ...secret }, tx);
+    }
+    await this.grants.end(
+      tx,
+      unneeded.map((row) => row.id),
+      reason,
+    );
+  }
+
+  /** Lets the outbox work; call it after the commit. */
+  wake(): void {
+    this.outbox.wake();
+  }
+}

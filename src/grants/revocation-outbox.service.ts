@@ -1,0 +1,103 @@
+// Revocation at the provider (RFC 7009), through a durable outbox: logging out never waits for it and never forgets it.
+import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { randomId } from '../crypto/random.js';
+import { Sealer } from '../crypto/sealing.js';
+import type { Queryable } from '../database/database.service.js';
+import { OAuthEvents } from '../events/oauth-events.service.js';
+import { ProviderError } from '../providers/provider-fault.js';
+import { ProviderRegistry } from '../providers/provider.registry.js';
+import { revocationContext } from './grant-sealing.js';
+import { RevocationRepository, type RevocationRow } from './revocation.repository.js';
+
+/** Seconds between two looks into the outbox when nobody wakes it. */
+const INTERVAL = 30;
+/** A token is not believed to live longer than this: 30 days, in seconds. */
+const LIFETIME = 2_592_000;
+/** Revocations under way at once, and how long others leave them alone. */
+const BATCH = 10;
+const PATIENCE = 60;
+
+/** Revokes what is in the outbox, until the provider confirms or the token has expired. */
+@Injectable()
+export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #logger = new Logger('OAuth');
+  #timer: NodeJS.Timeout | undefined;
+  #working: Promise<void> | undefined;
+  #again = false;
+  #stopped = false;
+
+  constructor(
+    private readonly revocations: RevocationRepository,
+    private readonly providers: ProviderRegistry,
+    private readonly sealer: Sealer,
+    private readonly events: OAuthEvents,
+  ) {}
+
+  /** Puts a token into the outbox. Call {@link wake} once the transaction has committed. */
+  async add(
+    item: { provider: string; issuer: string; subject: string; token: string; hint: 'access_token' | 'refresh_token' },
+    tx?: Queryable,
+  ): Promise<void> {
+    const id = randomId();
+    const token = await this.sealer.seal(revocationContext(id), item.token);
+    const { provider, issuer, subject, hint } = item;
+    await this.revocations.insert({ id, provider, issuer, subject, hint, token, lifetime: LIFETIME }, tx);
+  }
+
+  /** Looks into the outbox soon. Returns at once. */
+  wake(): void {
+    if (this.#stopped) return;
+    this.#again = true;
+    this.#working ??= this.#work().finally(() => (this.#working = undefined));
+  }
+
+  onApplicationBootstrap(): void {
+    this.#timer = setInterval(() => this.wake(), INTERVAL * 1000).unref();
+    this.wake();
+  }
+
+  /** Lets the revocation under way finish; the rest stays in the table. */
+  async onApplicationShutdown(): Promise<void> {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+    await this.#working;
+  }
+
+  async #work(): Promise<void> {
+    try {
+      while (this.#again && !this.#stopped) {
+        this.#again = false;
+        const due = await this.revocations.claim(BATCH, PATIENCE);
+        await Promise.all(due.map((row) => this.#revoke(row)));
+        if (due.length === BATCH) this.#again = true;
+      }
+      await this.revocations.removeExpired();
+    } catch (error) {
+      this.#logger.debug(
+        `the revocation outbox could not be read: ${error instanceof Error ? error.message : 'unknown error'}`,
+      );
+    }
+  }
+
+  async #revoke(row: RevocationRow): Promise<void> {
+    try {
+      if (!this.providers.has(row.provider)) return;
+      const provider = this.providers.get(row.provider);
+      // Where one revocation ends everything of the user, it waits for as long as the user has another grant.
+      if (provider.definition.revocation === 'grant' && row.shared) {
+        await this.revocations.postpone(row.id, 3600);
+        return;
+      }
+      const token = await this.sealer.open(revocationContext(row.id), row.token);
+      const revoked = await provider.revoke(token, row.hint);
+      await this.revocations.remove(row.id);
+      if (revoked) this.events.emit('revoked', { provider: row.provider });
+    } catch (error) {
+      const retryAfter = error instanceof ProviderError ? error.retryAfter : undefined;
+      const seconds = retryAfter ?? Math.min(3600, 2 ** Math.min(row.attempts, 12));
+      await this.revocations.postpone(row.id, seconds);
+      setTimeout(() => this.wake(), Math.min(seconds, INTERVAL) * 1000 + 100).unref();
+      this.#logger.debug(`a revocation at "${row.provider}" will be tried again in ${seconds} s`);
+    }
+  }
+}

@@ -1,0 +1,73 @@
+// SQL of oauth_revocations, the outbox.
+import { Injectable } from '@nestjs/common';
+import { Database, type Queryable } from '../database/database.service.js';
+
+/** A token to revoke. */
+export interface RevocationRow {
+  id: string;
+  provider: string;
+  issuer: string;
+  subject: string;
+  /** Sealed. */
+  token: string;
+  hint: 'access_token' | 'refresh_token';
+  attempts: number;
+  /** Another active grant of the same identity exists. */
+  shared: boolean;
+}
+
+/** What must still be revoked. */
+@Injectable()
+export class RevocationRepository {
+  constructor(private readonly database: Database) {}
+
+  /** Puts a token into the outbox. @param tx a transaction to be part of */
+  async insert(
+    row: Omit<RevocationRow, 'attempts' | 'shared'> & { lifetime: number },
+    tx: Queryable = this.database,
+  ): Promise<void> {
+    await tx.query(
+      `insert into oauth_revocations (id, provider, issuer, subject, token, hint, expires_at)
+       values ($1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, now() + make_interval(secs => $7::double precision))`,
+      [row.id, row.provider, row.issuer, row.subject, row.token, row.hint, row.lifetime],
+    );
+  }
+
+  /** Claims what is due: other instances pass these rows over, and they come again unless removed. @param patience seconds until then at least */
+  async claim(limit: number, patience: number): Promise<RevocationRow[]> {
+    return this.database.query<RevocationRow & Record<string, unknown>>(
+      `with due as (
+         select id from oauth_revocations where next_attempt_at <= now() order by next_attempt_at limit $1::integer for update skip locked
+       )
+       update oauth_revocations r
+       set attempts = r.attempts + 1,
+           next_attempt_at = now() + make_interval(secs => least(3600, greatest($2::double precision, power(2, least(r.attempts, 12)) * (0.75 + random() / 2))))
+       from due where r.id = due.id
+       returning r.id, r.provider, r.issuer, r.subject, r.token, r.hint, r.attempts,
+         exists (
+           select 1 from oauth_grants g join oauth_accounts a on a.id = g.account_id
+           where a.issuer = r.issuer and a.subject = r.subject and g.status = 'active'
+         ) as shared`,
+      [limit, patience],
+    );
+  }
+
+  /** Puts a claimed token off. @param seconds from now */
+  async postpone(id: string, seconds: number): Promise<void> {
+    await this.database.query(
+      `update oauth_revocations set next_attempt_at = now() + make_interval(secs => $2::double precision) where id = $1::uuid`,
+      [id, seconds],
+    );
+  }
+
+  /** Done. */
+  async remove(id: string): Promise<void> {
+    await this.database.query('delete from oauth_revocations where id = $1::uuid', [id]);
+  }
+
+  /** Removes tokens that have expired by themselves. @returns how many */
+  async removeExpired(): Promise<number> {
+    return (await this.database.query('delete from oauth_revocations where expires_at < now() returning 1 as removed'))
+      .length;
+  }
+}
