@@ -1,0 +1,45 @@
+// The two cookies, exactly as RFC 6265bis wants them: opaque, HttpOnly, Lax, host-bound; and no tolerance in reading.
+import { isToken } from '../crypto/random.js';
+
+/** Which of the two cookies. */
+export type CookieKind = 'session' | 'browser';
+
+/** Longest life that browsers grant a cookie: 400 days, in seconds. */
+export const BROWSER_COOKIE_MAX_AGE = 34_560_000;
+
+/** Name on the wire: `__Host-` on https, plain on http loopback, where browsers refuse the prefix. */
+export function cookieName(kind: CookieKind, secure: boolean): string {
+  return `${secure ? '__Host-' : ''}oauth_${kind}`;
+}
+
+/** A `Set-Cookie` value. @param maxAge seconds; 0 clears the cookie */
+export function serializeCookie(kind: CookieKind, value: string, options: { secure: boolean; maxAge: number }): string {
+  const maxAge = Math.max(0, Math.floor(options.maxAge));
+  return `${cookieName(kind, options.secure)}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; SameSite=Lax${options.secure ? '; Secure' : ''}`;
+}
+
+/** What a request says about one of our cookies. */
+export interface ReadCookie {
+  /** The value, if there is exactly one and it is spelled as we spell it. */
+  readonly value: string | null;
+  /** True when the name occurs at all. */
+  readonly present: boolean;
+}
+
+/**
+ * Reads one of our cookies from a `Cookie` header. Two cookies of the name, another case, an encoded name or a
+ * value that we could not have made count as none: there is no way to tell which one is ours.
+ */
+export function readCookie(header: string | undefined, kind: CookieKind, secure: boolean): ReadCookie {
+  if (!header) return { value: null, present: false };
+  const name = cookieName(kind, secure);
+  let found: string | undefined;
+  let count = 0;
+  for (const pair of header.split(';')) {
+    const equals = pair.indexOf('=');
+    if (equals < 0 || pair.slice(0, equals).trim() !== name) continue;
+    count++;
+    found = pair.slice(equals + 1).trim();
+  }
+  return { value: count === 1 && isToken(found) ? found : null, present: count > 0 };
+}

@@ -1,0 +1,29 @@
+// From an execution context to the request that carries the cookie: HTTP, GraphQL, WebSocket; nothing else.
+import type { ExecutionContext } from '@nestjs/common';
+import type { OAuthUser } from '../options/login.js';
+import type { OAuthSession } from '../options/session.js';
+import { WebRequest } from './web-request.js';
+
+/** What the guard attaches to the platform's request. */
+export interface AuthenticatedRequest {
+  user?: OAuthUser;
+  oauthSession?: OAuthSession;
+}
+
+/** The request or handshake behind a context, or null for a context without one (microservices, unknown kinds). */
+export function requestOf(context: ExecutionContext): WebRequest | null {
+  const candidates: unknown[] = [];
+  const kind: string = context.getType();
+  if (kind === 'http') {
+    candidates.push(context.switchToHttp().getRequest());
+  } else if (kind === 'graphql') {
+    const scope = context.getArgs()[2] as
+      { req?: unknown; request?: unknown; extra?: { request?: unknown } } | undefined;
+    candidates.push(scope?.req, scope?.request, scope?.extra?.request);
+  } else if (kind === 'ws') {
+    const socket = context.switchToWs().getClient<{ handshake?: unknown; upgradeReq?: unknown; request?: unknown }>();
+    candidates.push(socket?.request, socket?.handshake, socket?.upgradeReq);
+  }
+  const native = candidates.find((candidate) => WebRequest.is(candidate));
+  return native === undefined ? null : new WebRequest(native);
+}

@@ -1,0 +1,59 @@
+// Sliding expiry, written behind: touches are gathered and written in one statement at intervals.
+import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import type { SessionRecord } from './oauth-session.js';
+import { SessionRepository } from './session.repository.js';
+
+/** Most touches in one statement. */
+const MAX_BATCH = 1_000;
+
+/** Gathers the times at which sessions were seen. */
+@Injectable()
+export class SessionTouches implements OnApplicationShutdown {
+  readonly #logger = new Logger('OAuth');
+  readonly #seen = new Map<string, Date>();
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly sessions: SessionRepository,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /** Notes that a session was used, at the database time of its lookup. */
+  note(record: SessionRecord): void {
+    const { touchInterval } = this.options.session;
+    const interval = touchInterval * 1000;
+    if (record.checked_at.getTime() - record.last_seen_at.getTime() < interval) return;
+    this.#seen.set(record.id, record.checked_at);
+    const idleLeft = record.idle_expires_at.getTime() - record.checked_at.getTime();
+    // With little idle time left there is none to wait for the next round.
+    if (idleLeft < 2 * interval || this.#seen.size >= MAX_BATCH) void this.flush();
+    else this.#timer ??= setTimeout(() => void this.flush(), interval).unref();
+  }
+
+  /** Writes what was gathered. Failures are logged: the touches are lost, the sessions are not. */
+  flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const touches = [...this.#seen].map(([id, seen]) => ({ id, seen }));
+    this.#seen.clear();
+    this.#writing = this.#writing
+      .then(async () => {
+        for (let start = 0; start < touches.length; start += MAX_BATCH) {
+          await this.sessions.touch(touches.slice(start, start + MAX_BATCH), this.options.session.idleTimeout);
+        }
+      })
+      .catch((error: unknown) => {
+        this.#logger.warn(
+          `touches of ${touches.length} sessions could not be written: ${error instanceof Error ? error.message : 'unknown error'}`,
+        );
+      });
+    return this.#writing;
+  }
+
+  /** Writes the last touches before the pool closes. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.flush();
+  }
+}

@@ -1,0 +1,36 @@
+// Denies by default: only a live session, or @Public(), opens a handler. Any exception denies.
+import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { OAuthError } from '../errors/oauth-error.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import { PUBLIC_ROUTE } from './public.decorator.js';
+import { requestOf } from './request-context.js';
+import { SessionService } from './session.service.js';
+
+/**
+ * Lets a request pass only with a live session. Use it on controllers and handlers, or globally by `APP_GUARD`.
+ * Throws `OAuthError`: `unauthenticated`, `cross_site`, `database_unavailable`.
+ */
+@Injectable()
+export class SessionGuard implements CanActivate {
+  constructor(
+    private readonly sessions: SessionService,
+    private readonly options: ResolvedOptions,
+    private readonly reflector: Reflector,
+  ) {}
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    if (this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC_ROUTE, [context.getHandler(), context.getClass()]))
+      return true;
+    const request = requestOf(context);
+    if (!request) throw new OAuthError('unauthenticated');
+    // A handshake is a GET, yet it opens a channel that writes.
+    if ((!request.isSafe || context.getType() === 'ws') && request.isForeign(this.options.origin))
+      throw new OAuthError('cross_site');
+    const { session, stale } = await this.sessions.ofRequest(request);
+    if (!session) throw new OAuthError('unauthenticated', { clearSession: stale });
+    request.native.user = session.user;
+    request.native.oauthSession = session;
+    return true;
+  }
+}

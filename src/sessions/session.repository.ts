@@ -1,0 +1,133 @@
+// All SQL of oauth_sessions but the one statement that writes a login. Expiry is judged by the database clock.
+import { Injectable } from '@nestjs/common';
+import { Database, type Queryable } from '../database/database.service.js';
+import type { SessionRecord } from './oauth-session.js';
+
+const LIVE = `s.expires_at > now() and s.idle_expires_at > now()`;
+
+const LOOKUP = `
+  select s.id, s.token_hash, s.user_id, s.account_id, s.grant_id, s.provider, s.sid, s.auth_time, s.acr, s.amr,
+         s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+         a.issuer, a.subject, a.profile, g.scope, g.version as grant_version, g.status as grant_status, now() as checked_at
+  from oauth_sessions s
+  join oauth_accounts a on a.id = s.account_id
+  left join oauth_grants g on g.id = s.grant_id
+  where ${LIVE}`;
+
+/** One line of the list of a user's own sessions. */
+export interface ListedSession {
+  id: string;
+  provider: string;
+  created_at: Date;
+  last_seen_at: Date;
+  expires_at: Date;
+  ip: string | null;
+  user_agent: string | null;
+}
+
+/** What remains of a session that was ended: enough to decide about its grant and to log out at the provider. */
+export interface EndedSession {
+  id: string;
+  user_id: string;
+  account_id: string;
+  grant_id: string | null;
+  provider: string;
+  sid: string | null;
+  id_token: string | null;
+}
+
+const ENDED = 'id, user_id, account_id, grant_id, provider, sid, id_token';
+
+/** Sessions. */
+@Injectable()
+export class SessionRepository {
+  constructor(private readonly database: Database) {}
+
+  /** Live sessions by the hashes of their cookies: one prepared statement, however many. */
+  async findLive(tokenHashes: readonly Buffer[]): Promise<SessionRecord[]> {
+    return this.database.query<SessionRecord & Record<string, unknown>>(
+      `${LOOKUP} and s.token_hash = any($1::bytea[])`,
+      [tokenHashes],
+      { retry: true, prepared: true },
+    );
+  }
+
+  /** One live session by its id. */
+  async findLiveById(id: string): Promise<SessionRecord | undefined> {
+    const [row] = await this.database.query<SessionRecord & Record<string, unknown>>(
+      `${LOOKUP} and s.id = $1::uuid`,
+      [id],
+      { retry: true },
+    );
+    return row;
+  }
+
+  /** The live sessions of a user, the latest first. */
+  async list(userId: string): Promise<ListedSession[]> {
+    return this.database.query<ListedSession & Record<string, unknown>>(
+      `select s.id, s.provider, s.created_at, s.last_seen_at, s.expires_at, s.ip, s.user_agent
+       from oauth_sessions s where s.user_id = $1::text and ${LIVE} order by s.last_seen_at desc, s.id`,
+      [userId],
+      { retry: true },
+    );
+  }
+
+  /** Ends sessions by id, all of this user. @returns those that were there */
+  async remove(tx: Queryable, ids: readonly string[], userId: string): Promise<EndedSession[]> {
+    return tx.query<EndedSession & Record<string, unknown>>(
+      `delete from oauth_sessions where id = any($1::uuid[]) and user_id = $2::text returning ${ENDED}`,
+      [ids, userId],
+    );
+  }
+
+  /** Identities (issuer, subject, sid) of sessions, which name the locks to take before ending them. */
+  async identities(
+    where: { userId: string; except?: string; only?: string } | { accountId: string },
+  ): Promise<{ id: string; issuer: string; subject: string; sid: string | null; user_id: string }[]> {
+    const [condition, values] =
+      'accountId' in where
+        ? ['s.account_id = $1::uuid', [where.accountId]]
+        : [
+            `s.user_id = $1::text and ($2::uuid is null or s.id <> $2::uuid) and ($3::uuid is null or s.id = $3::uuid)`,
+            [where.userId, where.except ?? null, where.only ?? null],
+          ];
+    return this.database.query(
+      `select s.id, s.user_id, a.issuer, a.subject, s.sid from oauth_sessions s join oauth_accounts a on a.id = s.account_id where ${condition} order by s.id`,
+      values,
+    );
+  }
+
+  /**
+   * Writes gathered touches: in id order, past rows that others hold (opposite orders deadlock), on live rows only,
+   * never backwards, never beyond the absolute end.
+   */
+  async touch(touches: readonly { id: string; seen: Date }[], idleTimeout: number): Promise<void> {
+    await this.database.query(
+      `with seen as (
+         select s.id, t.seen
+         from oauth_sessions s join unnest($1::uuid[], $2::timestamptz[]) as t (id, seen) on t.id = s.id
+         where s.last_seen_at < t.seen and ${LIVE}
+         order by s.id for update of s skip locked
+       )
+       update oauth_sessions s
+       set last_seen_at = seen.seen,
+           idle_expires_at = least(s.expires_at, greatest(s.idle_expires_at, seen.seen + make_interval(secs => $3::double precision)))
+       from seen where s.id = seen.id`,
+      [touches.map((touch) => touch.id), touches.map((touch) => touch.seen), idleTimeout],
+    );
+  }
+
+  /** Removes one batch of sessions that have been expired for the grace time, seconds. @returns those removed */
+  async removeExpired(batchSize: number, grace: number): Promise<EndedSession[]> {
+    return this.database.query<EndedSession & Record<string, unknown>>(
+      `with expired as (
+         select id from oauth_sessions
+         where least(expires_at, idle_expires_at) < now() - make_interval(secs => $2::double precision)
+         limit $1::integer for update skip locked
+       )
+       delete from oauth_sessions s using expired e where s.id = e.id
+       returning s.id, s.user_id, s.account_id, s.grant_id, s.provider, s.sid, s.id_token`,
+      [batchSize, grace],
+    );
+  }
+}

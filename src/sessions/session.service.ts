@@ -1,0 +1,142 @@
+// Sessions for guards, controllers and applications: find, list, end.
+import { Injectable } from '@nestjs/common';
+import { lockKey } from '../crypto/digest.js';
+import { isId } from '../crypto/random.js';
+import { Database } from '../database/database.service.js';
+import { OAuthEvents, type OAuthEventMap } from '../events/oauth-events.service.js';
+import { GrantEnder } from '../grants/grant-ender.service.js';
+import type { OAuthUser } from '../options/login.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import type { OAuthSession } from '../options/session.js';
+import { recordOf, sessionOf } from './oauth-session.js';
+import { SessionLookup } from './session-lookup.js';
+import { SessionTouches } from './session-touches.js';
+import { type EndedSession, SessionRepository } from './session.repository.js';
+import type { WebRequest } from './web-request.js';
+
+/** One line of a user's list of sessions ("your devices"). */
+export interface SessionSummary {
+  readonly id: string;
+  readonly provider: string;
+  readonly createdAt: Date;
+  readonly lastSeenAt: Date;
+  readonly expiresAt: Date;
+  readonly ip: string | null;
+  readonly userAgent: string | null;
+  /** True for the session that asks. */
+  readonly current: boolean;
+}
+
+/** What a request's cookie says. */
+export interface RequestSession {
+  readonly session: OAuthSession | null;
+  /** A session cookie came with the request but stands for no live session. */
+  readonly stale: boolean;
+}
+
+type EndReason = OAuthEventMap['logout']['by'];
+
+/** Finds, lists and ends sessions. */
+@Injectable()
+export class SessionService {
+  constructor(
+    private readonly sessions: SessionRepository,
+    private readonly lookup: SessionLookup,
+    private readonly touches: SessionTouches,
+    private readonly grants: GrantEnder,
+    private readonly database: Database,
+    private readonly events: OAuthEvents,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /**
+   * The live session of a request: one query at most, shared with other requests of the same moment.
+   * @throws {OAuthError} `database_unavailable`
+   */
+  async ofRequest(request: WebRequest): Promise<RequestSession> {
+    const { value, present } = request.cookie('session', this.options.secure);
+    const record = value === null ? null : await this.lookup.find(value);
+    if (record) this.touches.note(record);
+    return { session: record && sessionOf(record), stale: present && !record };
+  }
+
+  /** A live session by its id, or null. */
+  async find(id: string): Promise<OAuthSession | null> {
+    const record = isId(id) ? await this.sessions.findLiveById(id) : undefined;
+    return record ? sessionOf(record) : null;
+  }
+
+  /** The user's live sessions, the latest first. @param current the session that asks, if one does */
+  async list(user: OAuthUser | string, current?: OAuthSession): Promise<SessionSummary[]> {
+    const rows = await this.sessions.list(userIdOf(user));
+    return rows.map((row) => ({
+      id: row.id,
+      provider: row.provider,
+      createdAt: row.created_at,
+      lastSeenAt: row.last_seen_at,
+      expiresAt: row.expires_at,
+      ip: row.ip,
+      userAgent: row.user_agent,
+      current: row.id === current?.id,
+    }));
+  }
+
+  /** Ends one session of a user. @returns false when the user has no such session */
+  async end(user: OAuthUser | string, id: string, by: EndReason = 'application'): Promise<boolean> {
+    if (!isId(id)) return false;
+    const found = await this.sessions.identities({ userId: userIdOf(user), only: id });
+    return (await this.#end(found, by)).length > 0;
+  }
+
+  /** Ends all sessions of a user, at once and everywhere. @param options.except a session that may stay @returns how many ended */
+  async endAll(user: OAuthUser | string, options: { except?: OAuthSession; by?: EndReason } = {}): Promise<number> {
+    const found = await this.sessions.identities({
+      userId: userIdOf(user),
+      ...(options.except ? { except: options.except.id } : {}),
+    });
+    return (await this.#end(found, options.by ?? 'application')).length;
+  }
+
+  /** Ends all sessions that logged in with one account. @returns how many ended */
+  async endAllOfAccount(accountId: string, by: EndReason = 'application'): Promise<number> {
+    if (!isId(accountId)) return 0;
+    return (await this.#end(await this.sessions.identities({ accountId }), by)).length;
+  }
+
+  /** Ends the session of a request, and its grant when nothing else needs it. @returns what is needed to log out at the provider */
+  async endCurrent(session: OAuthSession): Promise<EndedSession | undefined> {
+    const record = recordOf(session) ?? (await this.sessions.findLiveById(session.id));
+    if (!record) return undefined;
+    const [ended] = await this.#end([{ ...record, user_id: record.user_id }], 'user');
+    return ended;
+  }
+
+  /**
+   * Ends sessions and what hangs on them, one identity at a time under its locks: a login that is just committing, and
+   * another last logout, must see each other.
+   */
+  async #end(
+    found: readonly { id: string; issuer: string; subject: string; sid: string | null; user_id: string }[],
+    by: EndReason,
+  ): Promise<EndedSession[]> {
+    const ended: EndedSession[] = [];
+    for (const { id, issuer, subject, sid, user_id: userId } of found) {
+      const locks = [...(sid === null ? [] : [lockKey('sid', issuer, sid)]), lockKey('sub', issuer, subject)];
+      const removed = await this.database.transaction(locks, async (tx) => {
+        const rows = await this.sessions.remove(tx, [id], userId);
+        await this.grants.endUnneeded(tx, rows);
+        return rows;
+      });
+      ended.push(...removed);
+    }
+    if (ended.length > 0) {
+      this.events.emit('logout', { userId: ended[0]!.user_id, sessionIds: ended.map((session) => session.id), by });
+      this.grants.wake();
+    }
+    return ended;
+  }
+}
+
+function userIdOf(user: OAuthUser | string): string {
+  return typeof user === 'string' ? user : user.id;
+}

@@ -1,0 +1,89 @@
+// An answer of ours, over Express and Fastify alike, with the headers that all our answers carry.
+import type { ServerResponse } from 'node:http';
+
+interface FastifyReply {
+  code(status: number): FastifyReply;
+  header(name: string, value: string | string[]): FastifyReply;
+  removeHeader(name: string): FastifyReply;
+  getHeader(name: string): string | number | string[] | undefined;
+  send(body?: string): FastifyReply;
+  raw: ServerResponse;
+}
+
+/** Headers of every answer of ours: it may name a user or set a cookie, so no cache keeps it and no page frames it. */
+const SECURITY_HEADERS: Readonly<Record<string, string>> = {
+  'cache-control': 'no-store',
+  vary: 'Cookie',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+};
+
+/** Writes answers to a platform's response. */
+export class WebResponse {
+  readonly #native: ServerResponse | FastifyReply;
+
+  constructor(native: unknown) {
+    this.#native = native as ServerResponse | FastifyReply;
+  }
+
+  /** True once something was sent: nothing can be changed then. */
+  get isSent(): boolean {
+    return isReply(this.#native) ? this.#native.raw.headersSent : this.#native.headersSent;
+  }
+
+  /** Sets a header. */
+  setHeader(name: string, value: string | string[]): void {
+    if (isReply(this.#native)) this.#native.header(name, value);
+    else this.#native.setHeader(name, value);
+  }
+
+  /** Adds `Set-Cookie` values to those already set by anybody. */
+  addCookies(cookies: readonly string[]): void {
+    if (cookies.length === 0) return;
+    const set = this.#native.getHeader('set-cookie');
+    const before = Array.isArray(set) ? set : set === undefined ? [] : [String(set)];
+    // Fastify appends where others replace, and loses what middleware set: read, remove, set the whole list.
+    this.#native.removeHeader('set-cookie');
+    this.setHeader('set-cookie', [...before, ...cookies]);
+  }
+
+  /** Sets the headers of our own answers; given ones win. */
+  secure(headers: Readonly<Record<string, string>> = {}): void {
+    for (const [name, value] of Object.entries({ ...SECURITY_HEADERS, ...headers })) this.setHeader(name, value);
+  }
+
+  /** Ends with a redirect and no body. @param status 302 for navigations, 303 after anything else */
+  redirect(status: 302 | 303, url: string): void {
+    this.setHeader('location', url);
+    this.#send(status, '');
+  }
+
+  /** Ends with a body. */
+  send(status: number, contentType: string, body: string): void {
+    this.setHeader('content-type', contentType);
+    this.#send(status, body);
+  }
+
+  /** Ends with JSON. */
+  json(status: number, body: unknown, contentType = 'application/json; charset=utf-8'): void {
+    this.send(status, contentType, JSON.stringify(body));
+  }
+
+  #send(status: number, body: string): void {
+    if (isReply(this.#native)) {
+      this.#native.code(status).send(body);
+    } else {
+      this.#native.statusCode = status;
+      this.#native.end(body);
+    }
+  }
+}
+
+function isReply(native: ServerResponse | FastifyReply): native is FastifyReply {
+  return (
+    typeof (native as Partial<FastifyReply>).code === 'function' &&
+    typeof (native as Partial<FastifyReply>).send === 'function' &&
+    'raw' in native
+  );
+}
