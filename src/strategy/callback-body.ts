@@ -1,0 +1,51 @@
+// The body of a form_post callback as one form-encoded text, whatever the application's body parser made of it.
+import type { Readable } from 'node:stream';
+import { OAuthError } from '../errors/oauth-error.js';
+import type { WebRequest } from '../sessions/web-request.js';
+import { MAX_CALLBACK_LENGTH } from './callback-parameters.js';
+
+/**
+ * Reads a form body from a parsed object, a string, a Buffer or the unread stream.
+ * @throws {OAuthError} `unsupported_media_type`, or `invalid_request` for what is too long or no flat form
+ */
+export async function formBody(request: WebRequest): Promise<string> {
+  const type = (request.header('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase();
+  if (type !== 'application/x-www-form-urlencoded') throw new OAuthError('unsupported_media_type');
+  const { body } = request.native;
+  if (typeof body === 'string') return bounded(body);
+  if (Buffer.isBuffer(body)) return bounded(body.toString('utf8'));
+  if (typeof body === 'object' && body !== null) return bounded(reencoded(body));
+  return bounded(await unread(request));
+}
+
+/** A parsed body is taken apart again: lists and objects are repeated or bracketed parameters. */
+function reencoded(body: object): string {
+  const form = new URLSearchParams();
+  for (const [name, value] of Object.entries(body)) {
+    if (typeof value !== 'string') throw malformed();
+    form.append(name, value);
+  }
+  return form.toString();
+}
+
+async function unread(request: WebRequest): Promise<string> {
+  const stream = (request.native.raw ?? request.native) as unknown as Readable;
+  if (typeof stream[Symbol.asyncIterator] !== 'function' || stream.readableEnded) return '';
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    size += (chunk as Buffer).length;
+    if (size > MAX_CALLBACK_LENGTH) throw malformed();
+    chunks.push(chunk as Buffer);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function bounded(text: string): string {
+  if (text.length > MAX_CALLBACK_LENGTH) throw malformed();
+  return text;
+}
+
+function malformed(): OAuthError {
+  return new OAuthError('invalid_request', { cause: new Error('callback: the body is no flat form of at most 8 KB') });
+}

@@ -1,0 +1,97 @@
+// The first half of a login: remember it, and say where the browser goes.
+import { Injectable } from '@nestjs/common';
+import { randomToken } from '../crypto/random.js';
+import { OAuthError } from '../errors/oauth-error.js';
+import { AuthUrls } from '../options/auth-urls.service.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import { ProviderRegistry } from '../providers/provider.registry.js';
+import { BROWSER_COOKIE_MAX_AGE, serializeCookie } from '../sessions/cookies.js';
+import type { WebRequest } from '../sessions/web-request.js';
+import { type ReturnToPolicy, safeReturnTo } from '../state/return-to.js';
+import { type LoginDemands, StateService } from '../state/state.service.js';
+
+/** A begun login: the browser is sent to `location`, with these cookies. */
+export interface LoginStart {
+  readonly location: string;
+  readonly cookies: readonly string[];
+}
+
+/** What a login may demand besides the provider's own configuration. */
+export interface StartDemands extends Partial<LoginDemands> {
+  /** Raw `returnTo`; judged here. */
+  readonly returnTo?: unknown;
+  /** The session that links or steps up. */
+  readonly sessionId?: string;
+  readonly prompt?: string;
+}
+
+/** Begins logins. */
+@Injectable()
+export class LoginStarter {
+  constructor(
+    private readonly providers: ProviderRegistry,
+    private readonly states: StateService,
+    private readonly urls: AuthUrls,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /** What `returnTo` is judged by. */
+  get returnToPolicy(): ReturnToPolicy {
+    return { origin: this.options.origin, authPath: this.urls.path, otherOrigins: this.options.returnToOrigins };
+  }
+
+  /**
+   * Begins a login: one INSERT. Nothing in the query changes what is asked of the provider, except parameters that the
+   * provider's `loginParams` allow by name.
+   */
+  async begin(request: WebRequest, providerName: string, demands: StartDemands = {}): Promise<LoginStart> {
+    const provider = this.providers.get(providerName);
+    const { definition } = provider;
+    const query = singleParameters(request.queryString);
+    // Asked first: a provider that cannot be reached leaves no row behind.
+    const attempt = this.states.draw();
+    const scope = demands.scope ?? definition.scope;
+    const location = await provider.authorizationUrl({
+      ...attempt,
+      redirectUri: this.urls.callback(provider.name),
+      scope,
+      extra: Object.fromEntries(
+        definition.loginParams.flatMap((name) => (query.has(name) ? [[name, query.get(name)!]] : [])),
+      ),
+      ...(demands.prompt === undefined ? {} : { prompt: demands.prompt }),
+      ...(demands.maxAge === undefined ? {} : { maxAge: demands.maxAge }),
+      ...(demands.acrValues === undefined ? {} : { acrValues: demands.acrValues }),
+    });
+    const browser = request.cookie('browser', this.options.secure).value;
+    const binding = browser ?? randomToken();
+    await this.states.remember(attempt, {
+      intent: demands.intent ?? 'login',
+      scope,
+      provider: provider.name,
+      browser: binding,
+      returnTo: safeReturnTo('returnTo' in demands ? demands.returnTo : query.get('returnTo'), this.returnToPolicy),
+      ...(demands.sessionId === undefined ? {} : { sessionId: demands.sessionId }),
+      ...(demands.maxAge === undefined ? {} : { maxAge: demands.maxAge }),
+      ...(demands.acrValues === undefined ? {} : { acrValues: demands.acrValues }),
+    });
+    const cookies =
+      browser === null
+        ? [serializeCookie('browser', binding, { secure: this.options.secure, maxAge: BROWSER_COOKIE_MAX_AGE })]
+        : [];
+    return { location: location.href, cookies };
+  }
+}
+
+/** Parameters that occur exactly once. */
+export function singleParameters(query: string): Map<string, string> {
+  if (query.length > 8_192)
+    throw new OAuthError('invalid_request', { cause: new Error('the query is longer than 8 KB') });
+  const found = new Map<string, string>();
+  const repeated = new Set<string>();
+  for (const [name, value] of new URLSearchParams(query)) {
+    if (found.has(name)) repeated.add(name);
+    found.set(name, value);
+  }
+  for (const name of repeated) found.delete(name);
+  return found;
+}
