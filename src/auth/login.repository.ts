@@ -1,0 +1,154 @@
+// The one statement that writes a login: account, grant, access token, session, and the state's outcome.
+import { Injectable } from '@nestjs/common';
+import type { Queryable } from '../database/database.service.js';
+import type { OAuthProfile } from '../options/login.js';
+import type { EndedSession } from '../sessions/session.repository.js';
+
+/** Everything that a login writes. Secrets are sealed already. */
+export interface LoginWrite {
+  stateHash: Buffer;
+  /** Hash of the session cookie that came along: that session ends. */
+  oldTokenHash: Buffer | null;
+  account: {
+    id: string;
+    provider: string;
+    issuer: string;
+    subject: string;
+    userId: string | null;
+    profile: OAuthProfile;
+  };
+  grant: {
+    id: string;
+    sessionBound: boolean;
+    scope: readonly string[];
+    refreshToken: string | null;
+    refreshExpiresIn: number | null;
+    dpopKey: string | null;
+    accessToken: string;
+    tokenType: string;
+    expiresIn: number | null;
+  };
+  session: {
+    id: string;
+    tokenHash: Buffer;
+    sid: string | null;
+    authTime: Date | null;
+    acr: string | null;
+    amr: readonly string[] | null;
+    idleTimeout: number;
+    absoluteTimeout: number;
+    /** The provider's own end of this session, if it asserts one. */
+    ceiling: Date | null;
+    ip: string | null;
+    userAgent: string | null;
+    idToken: string | null;
+  };
+}
+
+/** What came of it. */
+export interface LoginWritten {
+  /** The provider logged this person out while the login was under way. */
+  logged_out: boolean;
+  /** Null when the account belongs to another user than the one named, or the login was refused. */
+  account_id: string | null;
+  user_id: string | null;
+  first_login: boolean | null;
+  /** Seconds until the session's absolute end. */
+  session_seconds: number | null;
+  ended: (EndedSession & { issuer: string; subject: string }) | null;
+}
+
+/** A narrower refresh token never replaces that of a wider active grant. */
+const KEEPS_WIDER = `
+  oauth_grants.status = 'active' and oauth_grants.provider = excluded.provider and oauth_grants.refresh_token is not null
+  and oauth_grants.scope @> excluded.scope and not excluded.scope @> oauth_grants.scope`;
+/** A later answer without a refresh token keeps the stored one, if that one still lives. */
+const KEEPS_STORED = `
+  (excluded.refresh_token is null and oauth_grants.status = 'active' and oauth_grants.provider = excluded.provider
+   and oauth_grants.refresh_token is not null and excluded.dpop_key is null)`;
+
+const WRITE_LOGIN = `
+  with logged_out as (
+    select 1 from oauth_logout_tokens l
+    where l.issuer = $3::text and (
+      (l.sid is not null and l.sid = $16::text)
+      or (l.sid is null and l.sub = $4::text
+          and l.received_at >= (select consumed_at from oauth_states where state_hash = $1::bytea))
+    )
+    limit 1
+  ), account as (
+    insert into oauth_accounts (id, provider, issuer, subject, user_id, profile)
+    select $5::uuid, $2::text, $3::text, $4::text, coalesce($6::text, $5::text), $7::jsonb
+    where not exists (select 1 from logged_out)
+    on conflict (issuer, subject) do update
+    set provider = excluded.provider, profile = excluded.profile, last_login_at = now()
+    where $6::text is null or oauth_accounts.user_id = $6::text
+    returning id, user_id, xmax = 0 as first_login
+  ), ended as (
+    delete from oauth_sessions s using oauth_accounts a
+    where s.token_hash = $27::bytea and a.id = s.account_id and exists (select 1 from account)
+    returning s.id, s.user_id, s.account_id, s.grant_id, s.provider, s.sid, s.id_token, a.issuer, a.subject
+  ), granted as (
+    insert into oauth_grants (id, account_id, session_id, provider, scope, refresh_token, refresh_expires_at, dpop_key)
+    select $8::uuid, account.id, $9::uuid, $2::text, $10::text[], $11::text, now() + make_interval(secs => $12::double precision), $13::text
+    from account
+    on conflict (account_id) where session_id is null do update
+    set provider = excluded.provider,
+        scope = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.scope else excluded.scope end,
+        refresh_token = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.refresh_token else excluded.refresh_token end,
+        refresh_expires_at = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.refresh_expires_at else excluded.refresh_expires_at end,
+        dpop_key = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.dpop_key else excluded.dpop_key end,
+        version = oauth_grants.version + case when ${KEEPS_WIDER} or ${KEEPS_STORED} then 0 else 1 end,
+        lease_owner = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.lease_owner end,
+        lease_until = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.lease_until end,
+        refresh_sent_at = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.refresh_sent_at end,
+        lost_answers = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.lost_answers else 0 end,
+        status = 'active', status_reason = null, updated_at = now()
+    returning id, scope <@ $10::text[] as covered
+  ), token as (
+    insert into oauth_access_tokens (grant_id, audience, token, token_type, scope, issued_at, expires_at)
+    select granted.id, '', $14::text, $15::text, $10::text[], now(), now() + make_interval(secs => $28::double precision)
+    from granted where granted.covered
+    on conflict (grant_id, audience) do update
+    set token = excluded.token, token_type = excluded.token_type, scope = excluded.scope,
+        issued_at = excluded.issued_at, expires_at = excluded.expires_at
+  ), session as (
+    insert into oauth_sessions (id, token_hash, user_id, account_id, grant_id, provider, sid, auth_time, acr, amr,
+                                idle_expires_at, expires_at, ip, user_agent, id_token)
+    select $17::uuid, $18::bytea, account.user_id, account.id, granted.id, $2::text, $16::text, $19::timestamptz, $20::text, $21::text[],
+           least(now() + make_interval(secs => $22::double precision), ends.at), ends.at, $24::text, $25::text, $26::text
+    from account, granted,
+         (select least(now() + make_interval(secs => $23::double precision), $29::timestamptz) as at) ends
+    returning extract(epoch from expires_at - now())::double precision as seconds
+  ), closed as (
+    update oauth_states set outcome = 'done' where state_hash = $1::bytea and exists (select 1 from session)
+  )
+  select exists (select 1 from logged_out) as logged_out,
+         (select id from account) as account_id, (select user_id from account) as user_id, (select first_login from account) as first_login,
+         (select seconds from session) as session_seconds, (select to_jsonb(ended) from ended) as ended`;
+
+/** Writes logins. */
+@Injectable()
+export class LoginRepository {
+  /** Writes a login in one round trip. Call it under the locks of the identity, which make earlier commits visible. */
+  async write(tx: Queryable, { stateHash, oldTokenHash, account, grant, session }: LoginWrite): Promise<LoginWritten> {
+    const [row] = await tx.query<LoginWritten & Record<string, unknown>>(WRITE_LOGIN, [
+      stateHash, account.provider, account.issuer, account.subject, account.id, account.userId, JSON.stringify(account.profile),
+      grant.id, grant.sessionBound ? session.id : null, grant.scope, grant.refreshToken, grant.refreshExpiresIn, grant.dpopKey, grant.accessToken, grant.tokenType,
+      session.sid, session.id, session.tokenHash, session.authTime, session.acr, session.amr, session.idleTimeout, session.absoluteTimeout,
+      session.ip, session.userAgent, session.idToken, oldTokenHash, grant.expiresIn, session.ceiling,
+    ]); // prettier-ignore
+    return row!;
+  }
+
+  /** Ends the oldest sessions of a user beyond a number. @returns those that ended */
+  async endOldest(tx: Queryable, userId: string, keep: number): Promise<EndedSession[]> {
+    return tx.query<EndedSession & Record<string, unknown>>(
+      `delete from oauth_sessions where id in (
+         select id from oauth_sessions where user_id = $1::text and expires_at > now() and idle_expires_at > now()
+         order by created_at desc, id offset $2::integer
+       ) returning id, user_id, account_id, grant_id, provider, sid, id_token`,
+      [userId, keep],
+    );
+  }
+}

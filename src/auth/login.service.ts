@@ -1,0 +1,204 @@
+// From a verified identity to a session: onLogin, then one transaction, then a new cookie.
+import { Injectable } from '@nestjs/common';
+import { AccountService } from '../accounts/account.service.js';
+import { lockKey, sha256 } from '../crypto/digest.js';
+import { randomId, randomToken } from '../crypto/random.js';
+import { type SealContext, Sealer } from '../crypto/sealing.js';
+import { Database } from '../database/database.service.js';
+import { OAuthError } from '../errors/oauth-error.js';
+import { OAuthEvents } from '../events/oauth-events.service.js';
+import { GrantEnder } from '../grants/grant-ender.service.js';
+import { accessTokenContext, type GrantOwner, refreshTokenContext } from '../grants/grant-sealing.js';
+import { AuthUrls } from '../options/auth-urls.service.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import { BROWSER_COOKIE_MAX_AGE, serializeCookie } from '../sessions/cookies.js';
+import { SessionService } from '../sessions/session.service.js';
+import type { WebRequest } from '../sessions/web-request.js';
+import { stillSafe } from '../state/return-to.js';
+import { LoginAnswerer, type VerifiedLogin } from '../strategy/login-answer.service.js';
+import { LoginStarter } from '../strategy/login-start.service.js';
+import { LoginRepository, type LoginWrite, type LoginWritten } from './login.repository.js';
+
+/** A finished login: where the browser goes, with which cookies. */
+export interface FinishedLogin {
+  readonly returnTo: string;
+  readonly cookies: readonly string[];
+}
+
+/** Where a session's sealed ID token belongs. */
+export function idTokenContext(sessionId: string): SealContext {
+  return ['oauth_sessions', 'id_token', sessionId];
+}
+
+/** Finishes logins. */
+@Injectable()
+export class LoginService {
+  constructor(
+    private readonly answerer: LoginAnswerer,
+    private readonly starter: LoginStarter,
+    private readonly logins: LoginRepository,
+    private readonly accounts: AccountService,
+    private readonly sessions: SessionService,
+    private readonly grants: GrantEnder,
+    private readonly database: Database,
+    private readonly sealer: Sealer,
+    private readonly events: OAuthEvents,
+    private readonly urls: AuthUrls,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /** Logs the person in. A failure leaves no trace but the consumed state, and revokes what was issued. */
+  finish(request: WebRequest, login: VerifiedLogin): Promise<FinishedLogin> {
+    return this.answerer.guarded(login.attempt, () => this.#finish(request, login));
+  }
+
+  async #finish(request: WebRequest, login: VerifiedLogin): Promise<FinishedLogin> {
+    const { provider, pending } = login.attempt;
+    const { identity } = login;
+    const userId = await this.#userId(request, login);
+    const token = randomToken();
+    const write = await this.#prepare(request, login, { userId, token });
+    const locks = [
+      ...(identity.sid === null ? [] : [lockKey('sid', identity.issuer, identity.sid)]),
+      lockKey('sub', identity.issuer, identity.subject),
+    ];
+    const written = await this.database.transaction(locks, async (tx) => {
+      const result = await this.logins.write(tx, write);
+      if (result.session_seconds === null) throw this.#refusal(result, provider.name);
+      await this.#endReplaced(tx, result);
+      return result;
+    });
+    this.grants.wake();
+    const { ended } = written;
+    if (ended) this.events.emit('logout', { userId: ended.user_id, sessionIds: [ended.id], by: 'replaced' });
+    this.events.emit('login', {
+      provider: provider.name,
+      issuer: identity.issuer,
+      subject: identity.subject,
+      userId: written.user_id!,
+      accountId: written.account_id!,
+      sessionId: write.session.id,
+      firstLogin: written.first_login!,
+    });
+    const { secure } = this.options;
+    const cookies = [serializeCookie('session', token, { secure, maxAge: written.session_seconds! })];
+    // Another person at the same browser: what was pending for the first one must not be finished by the second.
+    if (ended && ended.user_id !== written.user_id)
+      cookies.push(serializeCookie('browser', randomToken(), { secure, maxAge: BROWSER_COOKIE_MAX_AGE }));
+    return { returnTo: stillSafe(pending.returnTo, this.starter.returnToPolicy), cookies };
+  }
+
+  /** What `onLogin` says; null leaves it to the account. */
+  async #userId(request: WebRequest, { identity, tokens, attempt }: VerifiedLogin): Promise<string | null> {
+    const { onLogin } = this.options;
+    if (!onLogin) return null;
+    const [account, { session }] = await Promise.all([
+      this.accounts.find(identity.issuer, identity.subject),
+      this.sessions.ofRequest(request),
+    ]);
+    const userId: unknown = await onLogin({
+      provider: attempt.provider.name,
+      issuer: identity.issuer,
+      subject: identity.subject,
+      profile: identity.profile,
+      claims: identity.claims,
+      scope: tokens.scope,
+      account: account && { id: account.id, userId: account.userId, createdAt: account.createdAt },
+      currentUser: session?.user ?? null,
+    });
+    if (typeof userId !== 'string' || userId === '' || userId.includes('\0')) {
+      throw new OAuthError('server_error', {
+        cause: new Error('onLogin must return the user id, a non-empty string; throw LoginRefusedError to refuse'),
+      });
+    }
+    if (account && account.userId !== userId)
+      throw new OAuthError('account_conflict', { provider: attempt.provider.name });
+    return userId;
+  }
+
+  async #prepare(
+    request: WebRequest,
+    { attempt, identity, tokens }: VerifiedLogin,
+    given: { userId: string | null; token: string },
+  ): Promise<LoginWrite> {
+    const { provider, pending } = attempt;
+    const { session: lifetimes, secure } = this.options;
+    const [accountId, grantId, sessionId] = [randomId(), randomId(), randomId()];
+    const sessionBound = provider.definition.grant === 'session';
+    const owner: GrantOwner = {
+      provider: provider.name,
+      issuer: identity.issuer,
+      subject: identity.subject,
+      sessionGrantId: sessionBound ? grantId : null,
+    };
+    const [accessToken, refreshToken, idToken] = await Promise.all([
+      this.sealer.seal(accessTokenContext(owner, ''), tokens.accessToken),
+      tokens.refreshToken === null ? null : this.sealer.seal(refreshTokenContext(owner), tokens.refreshToken),
+      tokens.idToken === null ? null : this.sealer.seal(idTokenContext(sessionId), tokens.idToken),
+    ]);
+    const oldToken = request.cookie('session', secure).value;
+    const ceilings = [identity.sessionExpiry, lifetimes.bindToIdToken ? identity.idTokenExpiresAt : null].filter(
+      (date) => date !== null,
+    );
+    return {
+      stateHash: pending.stateHash,
+      oldTokenHash: oldToken === null ? null : sha256(oldToken),
+      account: {
+        id: accountId,
+        provider: provider.name,
+        issuer: identity.issuer,
+        subject: identity.subject,
+        userId: given.userId,
+        profile: identity.profile,
+      },
+      grant: {
+        id: grantId,
+        sessionBound,
+        scope: tokens.scope,
+        refreshToken,
+        refreshExpiresIn: tokens.refreshExpiresIn,
+        dpopKey: null,
+        accessToken,
+        tokenType: tokens.tokenType,
+        expiresIn: tokens.expiresIn,
+      },
+      session: {
+        id: sessionId,
+        tokenHash: sha256(given.token),
+        sid: identity.sid,
+        authTime: identity.authTime,
+        acr: identity.acr,
+        amr: identity.amr,
+        idleTimeout: lifetimes.idleTimeout,
+        absoluteTimeout: lifetimes.absoluteTimeout,
+        ceiling: ceilings.length === 0 ? null : new Date(Math.min(...ceilings.map((date) => date.getTime()))),
+        ip: request.ip,
+        userAgent: request.userAgent,
+        idToken,
+      },
+    };
+  }
+
+  #refusal(result: LoginWritten, provider: string): OAuthError {
+    if (result.logged_out)
+      return new OAuthError('invalid_state', {
+        provider,
+        loginUrl: this.urls.login(provider),
+        cause: new Error('the provider logged this person out meanwhile'),
+      });
+    return new OAuthError('account_conflict', { provider });
+  }
+
+  /** A session of somebody else on this browser has ended: its grant may now be unneeded. So may those beyond the limit. */
+  async #endReplaced(
+    tx: Parameters<LoginRepository['write']>[0],
+    { ended, account_id: accountId, user_id: userId }: LoginWritten,
+  ): Promise<void> {
+    if (ended && ended.account_id !== accountId) {
+      await tx.query('select pg_advisory_xact_lock($1::bigint)', [lockKey('sub', ended.issuer, ended.subject)]);
+      await this.grants.endUnneeded(tx, [ended]);
+    }
+    const { maxPerUser } = this.options.session;
+    if (maxPerUser !== null) await this.logins.endOldest(tx, userId!, maxPerUser);
+  }
+}

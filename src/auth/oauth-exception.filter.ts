@@ -1,0 +1,103 @@
+// Answers for every OAuthError of the application: a page or redirect for people, problem+json (RFC 9457) for scripts.
+import { type ArgumentsHost, Catch, type ExceptionFilter, Injectable, Logger } from '@nestjs/common';
+import { randomId } from '../crypto/random.js';
+import { OAuthError } from '../errors/oauth-error.js';
+import { AuthUrls } from '../options/auth-urls.service.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import { serializeCookie } from '../sessions/cookies.js';
+import { WebRequest } from '../sessions/web-request.js';
+import { WebResponse } from '../sessions/web-response.js';
+import { page, PAGE_CSP } from './pages.js';
+
+/** Translates {@link OAuthError}. Bound to the whole application and to `AuthController`. */
+@Catch(OAuthError)
+@Injectable()
+export class OAuthExceptionFilter implements ExceptionFilter<OAuthError> {
+  readonly #logger = new Logger('OAuth');
+
+  constructor(
+    private readonly urls: AuthUrls,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  catch(error: OAuthError, host: ArgumentsHost): unknown {
+    // GraphQL and WebSockets have answers of their own; they know what to do with `extensions` and `status`.
+    if (host.getType() !== 'http') return error;
+    const request = new WebRequest(host.switchToHttp().getRequest());
+    const response = new WebResponse(host.switchToHttp().getResponse());
+    if (response.isSent) return undefined;
+    const correlationId = randomId();
+    this.#log(error, request, correlationId);
+    response.secure({
+      ...error.headers,
+      ...(error.retryAfter === undefined ? {} : { 'retry-after': String(error.retryAfter) }),
+    });
+    if (error.clearSession)
+      response.addCookies([serializeCookie('session', '', { secure: this.options.secure, maxAge: 0 })]);
+    if (request.isNavigation) this.#answerPerson(error, { request, response, correlationId });
+    else this.#answerScript(error, response, correlationId);
+    return undefined;
+  }
+
+  #answerPerson(
+    error: OAuthError,
+    { request, response, correlationId }: { request: WebRequest; response: WebResponse; correlationId: string },
+  ): void {
+    if (error.code === 'unauthenticated' && !this.#isOurs(request)) {
+      // A navigation with an unsafe method cannot be repeated after the login.
+      const returnTo = request.isSafe ? this.urls.publicTarget(request.target) : '/';
+      response.redirect(request.isSafe ? 302 : 303, error.loginUrl ?? this.urls.login(undefined, { returnTo }));
+      return;
+    }
+    if (this.options.errorRedirect !== null && this.#isLogin(request)) {
+      const url = new URL(this.options.errorRedirect);
+      url.searchParams.set('error', error.code);
+      response.redirect(request.isSafe ? 302 : 303, url.href);
+      return;
+    }
+    const links = error.loginUrl === undefined ? [] : [{ text: 'Log in again', href: error.loginUrl }];
+    response.setHeader('content-security-policy', PAGE_CSP);
+    const title =
+      error.statusCode >= 500 ? 'Please try again later' : error.statusCode === 404 ? 'Not found' : 'That did not work';
+    response.send(
+      error.statusCode,
+      'text/html; charset=utf-8',
+      page({ title, text: error.message, links, smallPrint: `${error.code} · ${correlationId}` }),
+    );
+  }
+
+  #answerScript(error: OAuthError, response: WebResponse, correlationId: string): void {
+    response.json(
+      error.statusCode,
+      {
+        type: 'about:blank',
+        title: error.message,
+        status: error.statusCode,
+        code: error.code,
+        correlationId,
+        ...(error.provider === undefined ? {} : { provider: error.provider }),
+        ...(error.loginUrl === undefined ? {} : { loginUrl: error.loginUrl }),
+        ...(error.code === 'reauth_required' && error.loginUrl !== undefined ? { reconnectUrl: error.loginUrl } : {}),
+      },
+      'application/problem+json; charset=utf-8',
+    );
+  }
+
+  #isOurs(request: WebRequest): boolean {
+    return this.urls.publicTarget(request.target).startsWith(`${this.urls.path}/`);
+  }
+
+  #isLogin(request: WebRequest): boolean {
+    return this.#isOurs(request) && /\/(?:login|callback)$/.test(request.target.split('?', 1)[0]!);
+  }
+
+  /** One bounded line. The cause was written by us or by a library; control characters are removed all the same. */
+  #log(error: OAuthError, request: WebRequest, correlationId: string): void {
+    const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
+    const line = `${error.code} (${correlationId}) at ${request.method}${cause}`
+      .replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
+      .slice(0, 300);
+    if (error.statusCode >= 500) this.#logger.error(line);
+    else this.#logger.debug(line);
+  }
+}

@@ -1,0 +1,112 @@
+// Wiring only.
+import { type DynamicModule, Module, type Provider as NestProvider } from '@nestjs/common';
+import { APP_FILTER } from '@nestjs/core';
+import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
+import { AccountRepository } from './accounts/account.repository.js';
+import { AccountService } from './accounts/account.service.js';
+import { AuthController, authControllerAt } from './auth/auth.controller.js';
+import { LoginRepository } from './auth/login.repository.js';
+import { LoginService } from './auth/login.service.js';
+import { LogoutService } from './auth/logout.service.js';
+import { OAuthExceptionFilter } from './auth/oauth-exception.filter.js';
+import { Sealer } from './crypto/sealing.js';
+import { Database, OAUTH_DATA_SOURCE } from './database/database.service.js';
+import { oauthEntities } from './entities.js';
+import { OAuthEvents } from './events/oauth-events.service.js';
+import { GrantEnder } from './grants/grant-ender.service.js';
+import { GrantRepository } from './grants/grant.repository.js';
+import { Refresher } from './grants/refresh.service.js';
+import { RevocationOutbox } from './grants/revocation-outbox.service.js';
+import { RevocationRepository } from './grants/revocation.repository.js';
+import { StoredTokens } from './grants/stored-token.service.js';
+import { TokenService } from './grants/token.service.js';
+import { Cleanup } from './ops/cleanup.service.js';
+import { AuthUrls, ROUTE_PREFIX } from './options/auth-urls.service.js';
+import {
+  type ASYNC_OPTIONS_TYPE,
+  ConfigurableModuleClass,
+  OAUTH_MODULE_OPTIONS,
+  type OPTIONS_TYPE,
+} from './options/module-definition.js';
+import type { OAuthModuleExtras, OAuthModuleOptions } from './options/options.js';
+import { ResolvedOptions, resolveOptions } from './options/resolve-options.js';
+import { ProviderRegistry } from './providers/provider.registry.js';
+import { SessionLookup } from './sessions/session-lookup.js';
+import { SessionTouches } from './sessions/session-touches.js';
+import { SessionGuard } from './sessions/session.guard.js';
+import { SessionRepository } from './sessions/session.repository.js';
+import { SessionService } from './sessions/session.service.js';
+import { StateRepository } from './state/state.repository.js';
+import { StateService } from './state/state.service.js';
+import { LoginAnswerer } from './strategy/login-answer.service.js';
+import { LoginStarter } from './strategy/login-start.service.js';
+import { OAuthStrategy } from './strategy/oauth.strategy.js';
+import { StrategyRunner } from './strategy/strategy-runner.service.js';
+
+const SERVICES: NestProvider[] = [
+  {
+    provide: ResolvedOptions,
+    useFactory: (options: OAuthModuleOptions) => resolveOptions(options),
+    inject: [OAUTH_MODULE_OPTIONS],
+  },
+  { provide: Sealer, useFactory: (options: ResolvedOptions) => new Sealer(options.keyRing), inject: [ResolvedOptions] },
+  Database,
+  OAuthEvents,
+  AuthUrls,
+  ProviderRegistry,
+  ...[AccountRepository, AccountService],
+  ...[StateRepository, StateService],
+  ...[GrantRepository, RevocationRepository, RevocationOutbox, StoredTokens, GrantEnder, Refresher, TokenService],
+  ...[SessionRepository, SessionLookup, SessionTouches, SessionService, SessionGuard],
+  ...[LoginStarter, LoginAnswerer, OAuthStrategy, StrategyRunner],
+  ...[LoginRepository, LoginService, LogoutService, OAuthExceptionFilter],
+  Cleanup,
+];
+
+/** What applications may inject; the guard's own needs are among them, since guards live in the application's modules. */
+const EXPORTED = [
+  ResolvedOptions,
+  AuthUrls,
+  OAuthEvents,
+  ProviderRegistry,
+  AccountService,
+  StateService,
+  TokenService,
+  SessionService,
+  SessionGuard,
+];
+
+/**
+ * Login with OAuth 2.0 and OpenID Connect: routes, sessions and tokens.
+ * @see OAuthModuleOptions
+ */
+@Module({})
+export class OAuthModule extends ConfigurableModuleClass {
+  /** Registers the module with options at hand. */
+  static override forRoot(options: typeof OPTIONS_TYPE): DynamicModule {
+    return complete(super.forRoot(options), options);
+  }
+
+  /** Registers the module with options made by a factory, a class, or an existing provider. */
+  static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
+    return complete(super.forRootAsync(options), options);
+  }
+}
+
+function complete(definition: DynamicModule, { global, routePrefix, dataSource }: OAuthModuleExtras): DynamicModule {
+  const prefix = (routePrefix ?? 'auth').replace(/^\/+|\/+$/g, '');
+  return {
+    ...definition,
+    global: global ?? true,
+    imports: [...(definition.imports ?? []), TypeOrmModule.forFeature(oauthEntities, dataSource)],
+    controllers: [prefix === 'auth' ? AuthController : authControllerAt(prefix)],
+    providers: [
+      ...(definition.providers ?? []),
+      { provide: ROUTE_PREFIX, useValue: prefix },
+      { provide: OAUTH_DATA_SOURCE, useExisting: getDataSourceToken(dataSource) },
+      ...SERVICES,
+      { provide: APP_FILTER, useExisting: OAuthExceptionFilter },
+    ],
+    exports: [...(definition.exports ?? []), ...EXPORTED],
+  };
+}
