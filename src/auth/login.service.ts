@@ -196,6 +196,13 @@ export class LoginService {
   ): Promise<void> {
     if (ended && ended.account_id !== accountId) {
       await tx.query('select pg_advisory_xact_lock($1::bigint)', [lockKey('sub', ended.issuer, ended.subject)]);
+    }
+    // An account-bound grant of the same account serves the new session; everything else may have lost its last use.
+    if (
+      ended &&
+      (ended.account_id !== accountId ||
+        this.options.providers.some(({ name, grant }) => name === ended.provider && grant === 'session'))
+    ) {
       await this.grants.endUnneeded(tx, [ended]);
     }
     const { maxPerUser } = this.options.session;
