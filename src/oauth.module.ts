@@ -11,6 +11,7 @@ import { LogoutService } from './auth/logout.service.js';
 import { OAuthExceptionFilter } from './auth/oauth-exception.filter.js';
 import { Sealer } from './crypto/sealing.js';
 import { Database, OAUTH_DATA_SOURCE } from './database/database.service.js';
+import { Listener } from './database/listener.service.js';
 import { oauthEntities } from './entities.js';
 import { OAuthEvents } from './events/oauth-events.service.js';
 import { GrantEnder } from './grants/grant-ender.service.js';
@@ -52,6 +53,7 @@ const SERVICES: NestProvider[] = [
   { provide: Sealer, useFactory: (options: ResolvedOptions) => new Sealer(options.keyRing), inject: [ResolvedOptions] },
   Database,
   OAuthEvents,
+  Listener,
   AuthUrls,
   ProviderRegistry,
   ...[AccountRepository, AccountService],

@@ -1,7 +1,7 @@
 // The application's own pool, with bounded waits. Every statement of every repository goes through here.
 import { createHash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
-import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
+import type { Client, ClientConfig, Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import type { DataSource } from 'typeorm';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { asOAuthError, isConflict, isConnectionFault } from './faults.js';
@@ -85,6 +85,25 @@ export class Database implements Queryable {
       throw error;
     });
     return this.#direct;
+  }
+
+  /** A client outside the pool with the pool's own settings, or for another URL. The caller connects and ends it. */
+  dedicatedClient(url: string | null): Client {
+    const { postgres } = this.dataSource.driver as unknown as {
+      postgres: { Client: new (config: ClientConfig) => Client };
+    };
+    // The pool hides its password from enumeration; spreading loses it.
+    const { options } = this.pool;
+    const settings: ClientConfig =
+      url === null
+        ? { ...options, password: options.password }
+        : { connectionString: url, ...(options.ssl === undefined ? {} : { ssl: options.ssl }) };
+    return new postgres.Client({
+      ...settings,
+      keepAlive: true,
+      connectionTimeoutMillis: this.options.databaseTimeout,
+      query_timeout: this.options.databaseTimeout,
+    });
   }
 
   private async transact<T>(

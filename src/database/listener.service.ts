@@ -1,0 +1,227 @@
+// LISTEN on one dedicated connection per process, opened when somebody first listens. It is an improvement, never a
+// need: whoever listens also works without (by polling, or by asking the database), and can tell which it is.
+import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
+import type { Client, Notification } from 'pg';
+import { randomId } from '../crypto/random.js';
+import { OAuthEvents } from '../events/oauth-events.service.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import { Database } from './database.service.js';
+
+/** First and longest pause between two attempts to connect, milliseconds. */
+const FIRST_BACKOFF = 100;
+const MAX_BACKOFF = 10_000;
+/** Heartbeats where nobody needs them closer together, milliseconds. */
+const RELAXED_HEARTBEAT = 5_000;
+/** Share of the notification queue that worries: a full one makes every COMMIT that notifies fail. */
+const QUEUE_ALARM = 0.5;
+
+/** What a listener is told. */
+export interface ChannelHandler {
+  /** A notification arrived. */
+  notified(payload: string): void;
+  /** The connection was lost: notifications may have been missed from some time before now until the next {@link resumed}. */
+  interrupted?(): void;
+  /** `LISTEN` was acknowledged: from now on nothing is missed. */
+  resumed?(): void;
+}
+
+/** Listens to notifications of Postgres. */
+@Injectable()
+export class Listener implements OnApplicationShutdown {
+  readonly #logger = new Logger('OAuth');
+  readonly #channels = new Map<string, Set<ChannelHandler>>();
+  readonly #acknowledged = new Set<string>();
+  /** Comes back to this process alone. */
+  readonly #heartbeatChannel = `oauth_heartbeat_${randomId().replaceAll('-', '')}`;
+  #client: Client | undefined;
+  #connecting = false;
+  #impossible = false;
+  #stopped = false;
+  #backoff = FIRST_BACKOFF;
+  #retry: NodeJS.Timeout | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #sent: { id: string; at: number } | undefined;
+  #lastBeat = -Infinity;
+  #queueAlarmed = false;
+
+  constructor(
+    private readonly database: Database,
+    private readonly events: OAuthEvents,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /** Hears a channel from soon on. Returns at once. @returns a function that ends it */
+  listen(channel: string, handler: ChannelHandler | ((payload: string) => void)): () => void {
+    const entry: ChannelHandler = typeof handler === 'function' ? { notified: handler } : handler;
+    const handlers = this.#channels.get(channel) ?? new Set<ChannelHandler>();
+    handlers.add(entry);
+    this.#channels.set(channel, handlers);
+    if (this.#client) void this.#subscribe(this.#client, channel);
+    else this.#connect();
+    return () => {
+      handlers.delete(entry);
+      if (handlers.size > 0 || this.#channels.get(channel) !== handlers) return;
+      this.#channels.delete(channel);
+      if (this.#acknowledged.delete(channel)) this.#client?.query(`unlisten "${channel}"`).catch(() => undefined);
+    };
+  }
+
+  /** True when the server has acknowledged `LISTEN` for this channel on the connection that is open now. */
+  isListening(channel: string): boolean {
+    return this.#acknowledged.has(channel);
+  }
+
+  /**
+   * Milliseconds since the last heartbeat that came back was sent; Infinity without a connection. Heartbeats travel
+   * through the notification queue itself: everything committed before that moment has been delivered.
+   */
+  heartbeatAge(): number {
+    return this.#client ? performance.now() - this.#lastBeat : Infinity;
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#retry);
+    const client = this.#client;
+    this.#disconnect();
+    await client?.end().catch(() => undefined);
+  }
+
+  #connect(): void {
+    if (this.#connecting || this.#client || this.#stopped || this.#impossible || this.#channels.size === 0) return;
+    this.#connecting = true;
+    this.#open()
+      .then(
+        () => (this.#backoff = FIRST_BACKOFF),
+        (error: unknown) => this.#tryLater(error),
+      )
+      .finally(() => (this.#connecting = false))
+      .catch(() => undefined);
+  }
+
+  async #open(): Promise<void> {
+    const { listenUrl } = this.options;
+    if (listenUrl === null && !(await this.database.isDirect())) {
+      this.#giveUp(
+        'the connection goes through a transaction pooler; the option listen: { url } can name a direct one',
+      );
+      return;
+    }
+    const client = this.database.dedicatedClient(listenUrl);
+    const lost = (): void => this.#lose(client);
+    client.on('error', lost);
+    client.on('end', lost);
+    try {
+      await client.connect();
+      const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+      if (rows[0]?.pid !== (client as Client & { processID?: number }).processID) {
+        this.#giveUp('listen.url leads to a transaction pooler, not to Postgres itself');
+        await client.end();
+        return;
+      }
+      if (this.#stopped) return await client.end();
+      client.on('notification', (notification) => this.#notified(notification));
+      await client.query(`listen "${this.#heartbeatChannel}"`);
+      this.#client = client;
+      await Promise.all([...this.#channels.keys()].map((channel) => this.#subscribe(client, channel)));
+      this.#beat(client);
+    } catch (error) {
+      this.#lose(client);
+      throw error;
+    }
+  }
+
+  async #subscribe(client: Client, channel: string): Promise<void> {
+    try {
+      await client.query(`listen "${channel}"`);
+      if (this.#client !== client || !this.#channels.has(channel) || this.#acknowledged.has(channel)) return;
+      this.#acknowledged.add(channel);
+      this.#tell(channel, (handler) => handler.resumed?.());
+    } catch {
+      this.#lose(client);
+    }
+  }
+
+  #notified({ channel, payload = '' }: Notification): void {
+    if (channel !== this.#heartbeatChannel) return this.#tell(channel, (handler) => handler.notified(payload));
+    if (this.#sent?.id !== payload) return;
+    this.#lastBeat = this.#sent.at;
+    this.#sent = undefined;
+  }
+
+  /** Sends heartbeats one after the other; one that does not come back in time ends the connection. */
+  #beat(client: Client): void {
+    if (this.#client !== client) return;
+    const { cache, stalenessBound } = this.options.session;
+    const interval = cache === 'coherent' ? Math.min(RELAXED_HEARTBEAT, stalenessBound * 250) : RELAXED_HEARTBEAT;
+    const now = performance.now();
+    if (this.#sent && now - this.#sent.at > Math.max(this.options.databaseTimeout, 2 * interval)) {
+      this.#lose(client);
+      return;
+    }
+    if (!this.#sent) {
+      const sent = { id: randomId(), at: now };
+      this.#sent = sent;
+      client
+        .query<{ usage: number }>('select pg_notify($1, $2), pg_notification_queue_usage() as usage', [
+          this.#heartbeatChannel,
+          sent.id,
+        ])
+        .then(({ rows }) => this.#judgeQueue(rows[0]?.usage ?? 0))
+        .catch(() => this.#lose(client));
+    }
+    this.#heartbeat = setTimeout(() => this.#beat(client), interval).unref();
+  }
+
+  #judgeQueue(usage: number): void {
+    if (usage > QUEUE_ALARM && !this.#queueAlarmed) {
+      const message = `the notification queue of Postgres is ${Math.round(usage * 100)} % full: some session listens inside a transaction that does not end`;
+      this.events.emit('alarm', { code: 'notification_queue', message });
+    }
+    this.#queueAlarmed = usage > QUEUE_ALARM;
+  }
+
+  #lose(client: Client): void {
+    // Without waiting: a connection that no longer answers cannot be said goodbye to.
+    (client as Client & { connection?: { stream?: { destroy(): void } } }).connection?.stream?.destroy();
+    if (this.#client !== client) return;
+    this.#disconnect();
+    this.#tryLater();
+  }
+
+  #disconnect(): void {
+    clearTimeout(this.#heartbeat);
+    this.#client = undefined;
+    this.#sent = undefined;
+    this.#lastBeat = -Infinity;
+    const interrupted = [...this.#acknowledged];
+    this.#acknowledged.clear();
+    for (const channel of interrupted) this.#tell(channel, (handler) => handler.interrupted?.());
+  }
+
+  #tryLater(error?: unknown): void {
+    if (this.#stopped || this.#impossible) return;
+    if (error)
+      this.#logger.debug(`LISTEN is not possible now: ${error instanceof Error ? error.message : 'unknown error'}`);
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#connect(), this.#backoff * (0.75 + Math.random() / 2)).unref();
+    this.#backoff = Math.min(MAX_BACKOFF, this.#backoff * 2);
+  }
+
+  #giveUp(reason: string): void {
+    this.#impossible = true;
+    this.#logger.warn(`LISTEN is not possible: ${reason}. Everything works without it, some of it a little slower.`);
+  }
+
+  #tell(channel: string, what: (handler: ChannelHandler) => void): void {
+    for (const handler of [...(this.#channels.get(channel) ?? [])]) {
+      try {
+        what(handler);
+      } catch (error) {
+        this.#logger.error(
+          `a listener of channel "${channel}" failed: ${error instanceof Error ? error.message : 'unknown error'}`,
+        );
+      }
+    }
+  }
+}

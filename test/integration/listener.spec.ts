@@ -1,0 +1,102 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { type RunningApp, startApp } from '../support/app.js';
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
+import { Listener } from '../../src/database/listener.service.js';
+import { oauth2 } from '../../src/index.js';
+
+const provider = oauth2({
+  name: 'acme',
+  authorizationEndpoint: 'http://localhost:9/a',
+  tokenEndpoint: 'http://localhost:9/t',
+  clientId: 'c',
+  clientSecret: 's',
+  profile: () => ({ id: '1' }),
+});
+
+async function until(condition: () => boolean, patience = 10_000): Promise<void> {
+  for (const end = performance.now() + patience; !condition(); await sleep(10))
+    if (performance.now() > end) throw new Error('waited in vain');
+}
+
+describe('the listening connection', () => {
+  let database: TestDatabase;
+  let proxy: TcpProxy;
+  let app: RunningApp;
+  let listener: Listener;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    proxy = await startTcpProxy({ target: database.url });
+    app = await startApp({
+      database: database.url,
+      providers: [provider],
+      oauth: { listen: { url: proxy.urlFor(database.url) }, session: { cache: 'coherent', stalenessBound: 0.4 } },
+    });
+    listener = app.app.get(Listener);
+  });
+  afterAll(async () => {
+    await app?.close();
+    await proxy?.close();
+    await database?.drop();
+  });
+
+  it('is opened when somebody first listens, hears what is notified, and closes with the application', async () => {
+    expect(proxy.accepted).toBe(0);
+    expect(listener.heartbeatAge()).toBe(Infinity);
+    const heard: string[] = [];
+    const stop = listener.listen('oauth_test', (payload) => heard.push(payload));
+    await until(() => listener.isListening('oauth_test'));
+    await database.query(`select pg_notify('oauth_test', 'one')`);
+    await until(() => heard.length === 1);
+    stop();
+    expect(listener.isListening('oauth_test')).toBe(false);
+    await database.query(`select pg_notify('oauth_test', 'two')`);
+    await sleep(100);
+    expect(heard).toEqual(['one']);
+    expect(proxy.accepted).toBe(1);
+  });
+
+  it('tells when it was interrupted and when it is back, and listens again by itself', async () => {
+    const told: string[] = [];
+    const stop = listener.listen('oauth_gap', {
+      notified: (payload) => told.push(payload),
+      interrupted: () => told.push('interrupted'),
+      resumed: () => told.push('resumed'),
+    });
+    await until(() => listener.isListening('oauth_gap'));
+    proxy.cut();
+    await until(() => told.filter((item) => item === 'resumed').length === 2);
+    await database.query(`select pg_notify('oauth_gap', 'after')`);
+    await until(() => told.includes('after'));
+    expect(told).toEqual(['resumed', 'interrupted', 'resumed', 'after']);
+    stop();
+  });
+
+  it('ages its heartbeat while the network is silent', async () => {
+    const stop = listener.listen('oauth_beat', () => undefined);
+    await until(() => listener.isListening('oauth_beat') && listener.heartbeatAge() < 200);
+    await sleep(600);
+    expect(listener.heartbeatAge()).toBeLessThan(400);
+    proxy.stall();
+    await sleep(700);
+    expect(listener.heartbeatAge()).toBeGreaterThan(500);
+    await proxy.resume();
+    await until(() => listener.heartbeatAge() < 200);
+    stop();
+  });
+
+  it('survives handlers that throw', async () => {
+    const heard: string[] = [];
+    const stops = [
+      listener.listen('oauth_throw', () => {
+        throw new Error('boom');
+      }),
+      listener.listen('oauth_throw', (payload) => heard.push(payload)),
+    ];
+    await until(() => listener.isListening('oauth_throw'));
+    await database.query(`select pg_notify('oauth_throw', 'x')`);
+    await until(() => heard.length === 1);
+    for (const stop of stops) stop();
+  });
+});
