@@ -42,6 +42,12 @@ export default tseslint.config(
     },
   },
   {
+    files: ['examples/**/public/*.js'],
+    languageOptions: {
+      globals: { document: 'readonly', location: 'readonly', fetch: 'readonly', performance: 'readonly' },
+    },
+  },
+  {
     // Test doubles and spies are loosely typed on purpose.
     files: ['test/**/*.ts'],
     rules: {

@@ -14,7 +14,13 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': ['@swc/jest', swcOptions] },
   // Sources say `./name.js` and are `./name.ts`. The file as written comes first, so packages are not touched by this.
-  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': ['$1.js', '$1.ts'] },
+  moduleNameMapper: {
+    '^(\\.{1,2}/.*)\\.js$': ['$1.js', '$1.ts'],
+    // Examples import the package by its name, as users do.
+    '^nest-oauth-client$': '<rootDir>/src/index.ts',
+    '^nest-oauth-client/migrations$': '<rootDir>/migrations/index.ts',
+    '^nest-oauth-client/(providers|testing)$': '<rootDir>/src/$1/index.ts',
+  },
   globalSetup: at('global-setup.mjs'),
   globalTeardown: at('global-teardown.mjs'),
   reporters: ['default', at('totals-reporter.mjs')],
