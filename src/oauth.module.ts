@@ -13,6 +13,7 @@ import { Sealer } from './crypto/sealing.js';
 import { Database, OAUTH_DATA_SOURCE } from './database/database.service.js';
 import { Listener } from './database/listener.service.js';
 import { oauthEntities } from './entities.js';
+import { OAuthConfigError } from './errors/oauth-error.js';
 import { OAuthEvents } from './events/oauth-events.service.js';
 import { GrantEnder } from './grants/grant-ender.service.js';
 import { GrantRepository } from './grants/grant.repository.js';
@@ -97,6 +98,11 @@ export class OAuthModule extends ConfigurableModuleClass {
 
 function complete(definition: DynamicModule, { global, routePrefix, dataSource }: OAuthModuleExtras): DynamicModule {
   const prefix = (routePrefix ?? 'auth').replace(/^\/+|\/+$/g, '');
+  if (!/^[\w.~-]+(?:\/[\w.~-]+)*$/.test(prefix)) {
+    throw new OAuthConfigError([
+      `routePrefix: must be a path of plain segments, e.g. 'auth' or 'api/auth', got ${JSON.stringify(routePrefix)}`,
+    ]);
+  }
   return {
     ...definition,
     global: global ?? true,

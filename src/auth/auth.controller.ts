@@ -22,7 +22,7 @@ import { Public } from '../sessions/public.decorator.js';
 import { SessionService } from '../sessions/session.service.js';
 import { WebRequest } from '../sessions/web-request.js';
 import { WebResponse } from '../sessions/web-response.js';
-import { safeReturnTo } from '../state/return-to.js';
+import { asReturnTo, safeReturnTo } from '../state/return-to.js';
 import { LoginStarter, singleParameters } from '../strategy/login-start.service.js';
 import { StrategyRunner } from '../strategy/strategy-runner.service.js';
 import { LoginService } from './login.service.js';
@@ -54,7 +54,7 @@ export class AuthController {
     const target =
       returnTo === undefined
         ? {}
-        : { returnTo: relative(safeReturnTo(returnTo, this.starter.returnToPolicy), this.options.origin) };
+        : { returnTo: asReturnTo(safeReturnTo(returnTo, this.starter.returnToPolicy), this.starter.returnToPolicy) };
     const links = this.providers.list().map(({ name, definition }) => ({
       text: `Log in with ${definition.displayName}`,
       href: this.urls.login(name, target),
@@ -195,8 +195,4 @@ function navigation(req: unknown, res: unknown): [WebRequest, WebResponse] {
   if (request.isEmbedded)
     throw new OAuthError('cross_site', { cause: new Error('login and callback are for top-level navigations') });
   return [request, new WebResponse(res)];
-}
-
-function relative(url: string, origin: string): string {
-  return url.startsWith(`${origin}/`) ? url.slice(origin.length) : url;
 }

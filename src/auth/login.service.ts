@@ -68,8 +68,9 @@ export class LoginService {
       await this.#endReplaced(tx, result);
       return result;
     });
-    this.grants.wake();
     const { ended } = written;
+    // Only what ended a session can have put something into the outbox.
+    if (ended || this.options.session.maxPerUser !== null) this.grants.wake();
     if (ended) this.events.emit('logout', { userId: ended.user_id, sessionIds: [ended.id], by: 'replaced' });
     this.events.emit('login', {
       provider: provider.name,
@@ -106,7 +107,7 @@ export class LoginService {
       account: account && { id: account.id, userId: account.userId, createdAt: account.createdAt },
       currentUser: session?.user ?? null,
     });
-    if (typeof userId !== 'string' || userId === '' || userId.includes('\0')) {
+    if (typeof userId !== 'string' || !/^[^\0\ud800-\udfff]+$/u.test(userId)) {
       throw new OAuthError('server_error', {
         cause: new Error('onLogin must return the user id, a non-empty string; throw LoginRefusedError to refuse'),
       });

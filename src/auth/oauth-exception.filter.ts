@@ -1,12 +1,14 @@
 // Answers for every OAuthError of the application: a page or redirect for people, problem+json (RFC 9457) for scripts.
 import { type ArgumentsHost, Catch, type ExceptionFilter, Injectable, Logger } from '@nestjs/common';
 import { randomId } from '../crypto/random.js';
+import { oneLine } from '../errors/one-line.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { serializeCookie } from '../sessions/cookies.js';
 import { WebRequest } from '../sessions/web-request.js';
 import { WebResponse } from '../sessions/web-response.js';
+import { isAuthRoute } from '../state/return-to.js';
 import { page, PAGE_CSP } from './pages.js';
 
 /** Translates {@link OAuthError}. Bound to the whole application and to `AuthController`. */
@@ -26,8 +28,8 @@ export class OAuthExceptionFilter implements ExceptionFilter<OAuthError> {
     const request = new WebRequest(host.switchToHttp().getRequest());
     const response = new WebResponse(host.switchToHttp().getResponse());
     if (response.isSent) return undefined;
-    const correlationId = randomId();
-    this.#log(error, request, correlationId);
+    const correlationId = error.correlationId ?? randomId();
+    if (error.correlationId === undefined) this.#log(error, request, correlationId);
     response.secure({
       ...error.headers,
       ...(error.retryAfter === undefined ? {} : { 'retry-after': String(error.retryAfter) }),
@@ -45,8 +47,7 @@ export class OAuthExceptionFilter implements ExceptionFilter<OAuthError> {
   ): void {
     if (error.code === 'unauthenticated' && !this.#isOurs(request)) {
       // A navigation with an unsafe method cannot be repeated after the login.
-      const returnTo = request.isSafe ? this.urls.publicTarget(request.target) : '/';
-      response.redirect(request.isSafe ? 302 : 303, error.loginUrl ?? this.urls.login(undefined, { returnTo }));
+      response.redirect(request.isSafe ? 302 : 303, error.loginUrl ?? this.urls.loginBackTo(request.landing));
       return;
     }
     if (this.options.errorRedirect !== null && this.#isLogin(request)) {
@@ -84,20 +85,22 @@ export class OAuthExceptionFilter implements ExceptionFilter<OAuthError> {
   }
 
   #isOurs(request: WebRequest): boolean {
-    return this.urls.publicTarget(request.target).startsWith(`${this.urls.path}/`);
+    return isAuthRoute(pathOf(this.urls.publicTarget(request.target)), this.urls.path);
   }
 
   #isLogin(request: WebRequest): boolean {
-    return this.#isOurs(request) && /\/(?:login|callback)$/.test(request.target.split('?', 1)[0]!);
+    return this.#isOurs(request) && /\/(?:login|callback)\/?$/i.test(pathOf(request.target));
   }
 
   /** One bounded line. The cause was written by us or by a library; control characters are removed all the same. */
   #log(error: OAuthError, request: WebRequest, correlationId: string): void {
     const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
-    const line = `${error.code} (${correlationId}) at ${request.method}${cause}`
-      .replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
-      .slice(0, 300);
+    const line = oneLine(`${error.code} (${correlationId}) at ${request.method}${cause}`, 400);
     if (error.statusCode >= 500) this.#logger.error(line);
     else this.#logger.debug(line);
   }
+}
+
+function pathOf(target: string): string {
+  return target.split('?', 1)[0]!;
 }

@@ -1,6 +1,6 @@
 // The application's own pool, with bounded waits. Every statement of every repository goes through here.
 import { createHash } from 'node:crypto';
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import type { Client, ClientConfig, Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import type { DataSource } from 'typeorm';
 import { ResolvedOptions } from '../options/resolve-options.js';
@@ -26,16 +26,26 @@ export interface QueryOptions {
 /** Attempts of a transaction that hit a deadlock or serialization failure. */
 const CONFLICT_ATTEMPTS = 3;
 
+/** The query under way, or the next one, fails with the same error. */
+function ignore(): void {}
+
 /** Access to Postgres over the pool of the application's DataSource. Throws {@link OAuthError} only. */
 @Injectable()
-export class Database implements Queryable {
+export class Database implements Queryable, OnApplicationBootstrap {
   #direct: Promise<boolean> | undefined;
   readonly #names = new Map<string, string>();
+  /** Clients whose transaction could not be ended. */
+  readonly #broken = new WeakSet<PoolClient>();
 
   constructor(
     @Inject(OAUTH_DATA_SOURCE) private readonly dataSource: DataSource,
     private readonly options: ResolvedOptions,
   ) {}
+
+  /** Asks beforehand what {@link isDirect} would ask at the first guarded request. A database that is away is asked later. */
+  onApplicationBootstrap(): void {
+    void this.isDirect().catch(() => undefined);
+  }
 
   /** The pg pool that TypeORM opened. */
   get pool(): Pool {
@@ -112,8 +122,8 @@ export class Database implements Queryable {
     work: (tx: Queryable) => Promise<T>,
   ): Promise<T> {
     const take = locks.map((key) => `; select pg_advisory_xact_lock(${key})`).join('');
-    await this.send(client, `begin${take}`);
     try {
+      await this.send(client, `begin${take}`);
       const tx: Queryable = {
         query: async <Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) =>
           (await this.send<Row>(client, text, values)).rows,
@@ -122,7 +132,7 @@ export class Database implements Queryable {
       await this.send(client, 'commit');
       return result;
     } catch (error) {
-      if (!isConnectionFault(error)) await this.send(client, 'rollback');
+      if (!isConnectionFault(error)) await this.send(client, 'rollback').catch(() => this.#broken.add(client));
       throw error;
     }
   }
@@ -146,6 +156,8 @@ export class Database implements Queryable {
   private async withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     const client = await this.connect();
     let fault: unknown;
+    // A connection that dies between two statements says so by an event, which nobody else listens to.
+    client.on('error', ignore);
     try {
       return await work(client);
     } catch (error) {
@@ -153,7 +165,10 @@ export class Database implements Queryable {
       throw error;
     } finally {
       // A connection that failed or is still busy with a timed-out statement must not go back to the pool.
-      client.release(fault !== undefined && isConnectionFault(fault));
+      const destroyed = this.#broken.has(client) || (fault !== undefined && isConnectionFault(fault));
+      // One that is being destroyed may still have something to say.
+      if (!destroyed) client.removeListener('error', ignore);
+      client.release(destroyed);
     }
   }
 

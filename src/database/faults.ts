@@ -34,6 +34,16 @@ export function isConflict(error: unknown): boolean {
 /** The error as callers see it: `database_unavailable` for what may pass, `server_error` for a fault of ours (e.g. missing migrations). */
 export function asOAuthError(error: unknown): OAuthError {
   if (error instanceof OAuthError) return error;
-  const away = isConnectionFault(error) || isConflict(error);
-  return new OAuthError(away ? 'database_unavailable' : 'server_error', { cause: error });
+  if (isConnectionFault(error) || isConflict(error)) return new OAuthError('database_unavailable', { cause: error });
+  return new OAuthError('server_error', { cause: outlined(error) });
+}
+
+/** What a faulty statement says, without the row values that Postgres quotes in `detail`. */
+function outlined(error: unknown): Error {
+  const { code, message } = (error ?? {}) as { code?: string; message?: string };
+  const hint =
+    code === '42P01' || code === '42703'
+      ? ': the migrations of nest-oauth-client have not been run; give TypeORM `migrations: oauthMigrations` with `dataSourceFactory: migratedDataSource`, or `migrationsRun: true`'
+      : '';
+  return Object.assign(new Error(`${message ?? 'unknown database error'}${hint}`), code === undefined ? {} : { code });
 }

@@ -17,6 +17,8 @@ export interface OAuthErrorEvidence {
   headers?: Readonly<Record<string, string>>;
   /** True when the session cookie that came with the request is worthless and should be cleared. */
   clearSession?: boolean;
+  /** Names the failure in the log and on the page, where it was logged already. */
+  correlationId?: string;
 }
 
 /**
@@ -42,6 +44,8 @@ export class OAuthError extends Error {
   readonly headers: Readonly<Record<string, string>>;
   /** The presented session cookie is worthless. */
   readonly clearSession: boolean;
+  /** The failure's name in the log, if it is there already. */
+  readonly correlationId?: string;
 
   constructor(code: OAuthErrorCode, evidence: OAuthErrorEvidence = {}) {
     super(
@@ -55,6 +59,7 @@ export class OAuthError extends Error {
     this.clearSession = evidence.clearSession ?? false;
     if (evidence.provider !== undefined) this.provider = evidence.provider;
     if (evidence.loginUrl !== undefined) this.loginUrl = evidence.loginUrl;
+    if (evidence.correlationId !== undefined) this.correlationId = evidence.correlationId;
     const retryAfter = evidence.retryAfter ?? (this.statusCode === 503 ? 5 : undefined);
     if (retryAfter !== undefined) this.retryAfter = retryAfter;
     // The cause may quote what a provider sent: it must not travel with JSON.stringify(error).

@@ -1,6 +1,7 @@
 // What happened, for logs, metrics and alarms: typed, without secrets, and a failing listener disturbs nobody.
 import { Injectable, Logger } from '@nestjs/common';
 import type { OAuthErrorCode } from '../errors/error-codes.js';
+import { printableJson } from '../errors/one-line.js';
 
 /** Events by name, and what each carries. Ids are uuids of our rows; nothing here is a secret. */
 export interface OAuthEventMap {
@@ -75,7 +76,8 @@ export class OAuthEvents {
   }
 
   private log(name: keyof OAuthEventMap, event: object): void {
-    const line = `${name} ${JSON.stringify(event)}`;
+    // Subjects come from providers: nothing in them may reach a terminal as a command.
+    const line = `${name} ${printableJson(event)}`;
     if (name === 'alarm' || name === 'subjectMismatch') this.#logger.error(line);
     else if (
       name === 'loginFailed' ||

@@ -2,6 +2,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ApplicationConfig } from '@nestjs/core';
 import { ResolvedOptions } from './resolve-options.js';
+import { MAX_RETURN_TO_LENGTH } from './urls.js';
 
 /** Injection token of the `routePrefix`, fixed where the module is defined. */
 export const ROUTE_PREFIX = Symbol('OAUTH_ROUTE_PREFIX');
@@ -38,6 +39,15 @@ export class AuthUrls {
     const url = new URL(provider === undefined ? `${this.base}/login` : `${this.base}/${provider}/login`);
     for (const [name, value] of Object.entries(parameters)) if (value !== undefined) url.searchParams.set(name, value);
     return url.href;
+  }
+
+  /**
+   * URL that begins a login which comes back to a page of this application.
+   * @param target request target of the page; one that is too long would be ignored anyway, and is left out
+   */
+  loginBackTo(target: string): string {
+    const returnTo = this.publicTarget(target);
+    return this.login(undefined, { returnTo: returnTo.length > MAX_RETURN_TO_LENGTH ? '/' : returnTo });
   }
 
   /** The public URL of a request target of this application. */

@@ -52,6 +52,14 @@ export class Problems {
     return fallback;
   }
 
+  /** A whole number within bounds, or the default. */
+  integer(value: unknown, fallback: number, least: number, most = Number.MAX_SAFE_INTEGER): number {
+    const number = this.number(value, fallback, least, most);
+    if (Number.isInteger(number)) return number;
+    this.add(`must be a whole number, got ${shown(value)}`);
+    return fallback;
+  }
+
   /** One of the listed values, or the default. */
   oneOf<const A extends string, F extends A | undefined>(value: unknown, allowed: readonly A[], fallback: F): A | F {
     if (value === undefined) return fallback;
@@ -94,9 +102,15 @@ export function kindOf(value: unknown): string {
 /** The value, shortened, for values that are no secret. */
 export function shown(value: unknown): string {
   if (value === undefined || typeof value === 'function' || typeof value === 'symbol') return kindOf(value);
-  const text =
-    JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? `${item}n` : item)) ?? kindOf(value);
+  if (typeof value === 'bigint') return `${value}n`;
+  // What is inside of an object is nobody's business: it may be a secret.
+  if (typeof value === 'object' && value !== null && !isTextList(value)) return kindOf(value);
+  const text = JSON.stringify(value).replace(/(\/\/)[^/"]*@/g, '$1***@');
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function isTextList(value: object): boolean {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
 function nearest(key: string, known: readonly string[]): string | undefined {

@@ -30,6 +30,10 @@ export function resolveKeyRing(given: EncryptionOptions | undefined, problems: P
       item as { id: string; secret: string },
       ['id', 'secret'],
     );
+    if (decodeSecret(id) !== undefined) {
+      at.at('id').add('looks like a key; id and secret seem to have been exchanged');
+      continue;
+    }
     const name = at.at('id').text(id);
     if (name && !/^[\x21-\x7e]{1,64}$/.test(name))
       at.at('id').add(`must be 1 to 64 printable ASCII characters, got ${shown(name)}`);

@@ -2,7 +2,7 @@
 import type { KeyRing } from '../crypto/key-ring.js';
 import { OAuthConfigError } from '../errors/oauth-error.js';
 import type { CleanupOptions, LoginOptions, OAuthModuleOptions, RefreshOptions, SessionOptions } from './options.js';
-import { Problems, shown } from './problems.js';
+import { kindOf, Problems, shown } from './problems.js';
 import type { ProviderDefinition } from './provider-options.js';
 import { resolveKeyRing } from './resolve-keys.js';
 import { type ResolvedProvider, resolveProvider } from './resolve-provider.js';
@@ -102,7 +102,7 @@ function resolveBaseUrl(given: unknown, problems: Problems): URL {
 function resolveProviders(given: unknown, problems: Problems): readonly ResolvedProvider[] {
   if (!Array.isArray(given) || given.length === 0) {
     problems.add(
-      `must be a list with at least one provider, e.g. [github({ clientId, clientSecret })]; got ${shown(given)}`,
+      `must be a list with at least one provider, e.g. [github({ clientId, clientSecret })]; got ${kindOf(given)}`,
     );
     return [];
   }
@@ -145,10 +145,10 @@ function resolveSession(given: SessionOptions | undefined, at: Problems): Resolv
       .number(options.idleTimeout, Math.min(43_200, absoluteTimeout), 1, absoluteTimeout),
     absoluteTimeout,
     cache: at.at('cache').oneOf(options.cache, ['off', 'coherent'], 'off'),
-    cacheSize: at.at('cacheSize').number(options.cacheSize, 10_000, 1),
+    cacheSize: at.at('cacheSize').integer(options.cacheSize, 10_000, 1),
     stalenessBound: at.at('stalenessBound').number(options.stalenessBound, 5, 0.1, 3600),
     touchInterval: at.at('touchInterval').number(options.touchInterval, 60, 0.05, 86_400),
-    maxPerUser: options.maxPerUser === undefined ? null : at.at('maxPerUser').number(options.maxPerUser, 1, 1),
+    maxPerUser: options.maxPerUser === undefined ? null : at.at('maxPerUser').integer(options.maxPerUser, 1, 1),
     bindToIdToken: at.at('bindToIdToken').boolean(options.bindToIdToken, false),
     clearSiteData: at.at('clearSiteData').boolean(options.clearSiteData, false),
   });
@@ -158,8 +158,8 @@ function resolveLogin(given: LoginOptions | undefined, at: Problems): ResolvedOp
   const options = at.object<LoginOptions>(given, ['stateLifetime', 'maxPendingPerBrowser', 'maxPending']);
   return Object.freeze({
     stateLifetime: at.at('stateLifetime').number(options.stateLifetime, 300, 1, 3600),
-    maxPendingPerBrowser: at.at('maxPendingPerBrowser').number(options.maxPendingPerBrowser, 50, 1, 10_000),
-    maxPending: at.at('maxPending').number(options.maxPending, 1_000_000, 1),
+    maxPendingPerBrowser: at.at('maxPendingPerBrowser').integer(options.maxPendingPerBrowser, 50, 1, 10_000),
+    maxPending: at.at('maxPending').integer(options.maxPending, 1_000_000, 1),
   });
 }
 
@@ -188,6 +188,6 @@ function resolveCleanup(given: CleanupOptions | false | undefined, at: Problems)
   const options = at.object<CleanupOptions>(given, ['interval', 'batchSize']);
   return Object.freeze({
     interval: at.at('interval').number(options.interval, 60, 0.05, 86_400),
-    batchSize: at.at('batchSize').number(options.batchSize, 1_000, 1, 100_000),
+    batchSize: at.at('batchSize').integer(options.batchSize, 1_000, 1, 100_000),
   });
 }

@@ -1,5 +1,5 @@
 // Checks one provider definition and fills in its defaults. The result is frozen; nobody reads the raw definition again.
-import { type Problems, shown } from './problems.js';
+import { kindOf, type Problems, shown } from './problems.js';
 import type { ClientAuthentication, ProviderDefinition } from './provider-options.js';
 import { originFault, urlFault } from './urls.js';
 
@@ -84,19 +84,25 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
     const fault = value === undefined && !required ? undefined : urlFault(value);
     if (fault) at(key).add(`must be ${fault}, got ${shown(value)}`);
   }
-  for (const [index, origin] of (definition.apiOrigins ?? []).entries()) {
+  const apiOrigins = at('apiOrigins').texts(definition.apiOrigins, []);
+  for (const [index, origin] of apiOrigins.entries()) {
     const fault = originFault(origin);
     if (fault)
       at('apiOrigins')
         .at(index)
         .add(`must be ${fault}, got ${shown(origin)}`);
   }
-  for (const param of Object.keys(definition.authorizationParams ?? {}).concat(definition.loginParams ?? [])) {
+  const authorizationParams = resolveParams(definition.authorizationParams, at('authorizationParams'));
+  const loginParams = at('loginParams').texts(definition.loginParams, []);
+  for (const param of [...Object.keys(authorizationParams), ...loginParams]) {
     if (RESERVED_PARAMS.includes(param))
-      at('authorizationParams').add(`"${param}" is set by the protocol itself and cannot be configured`);
+      at(loginParams.includes(param) ? 'loginParams' : 'authorizationParams').add(
+        `"${param}" is set by the protocol itself and cannot be configured`,
+      );
   }
+  checkOptional(definition, at);
   const dangerous = ['returnTo', '__proto__', 'constructor', 'prototype'];
-  for (const param of definition.loginParams ?? [])
+  for (const param of loginParams)
     if (dangerous.includes(param)) at('loginParams').add(`"${param}" cannot be passed on`);
   const alg =
     definition.kind === 'oidc'
@@ -108,20 +114,20 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
   return Object.freeze({
     ...definition,
     name,
-    displayName: definition.displayName ?? name,
+    displayName: definition.displayName === undefined ? name : at('displayName').text(definition.displayName),
     clientId: at('clientId').text(definition.clientId),
     clientAuthentication: resolveClientAuthentication(definition, keys.length > 0, problems),
     clientPrivateKeys: Object.freeze(keys.map((key, index) => checkedKey(key, at('clientPrivateKey').at(index)))),
     issuer: synthetic ? `oauth2:${name}` : (definition.issuer ?? ''),
     syntheticIssuer: synthetic,
     scope: resolveScope(definition, at('scope')),
-    authorizationParams: Object.freeze({ ...definition.authorizationParams }),
-    loginParams: at('loginParams').texts(definition.loginParams, []),
+    authorizationParams: Object.freeze({ ...authorizationParams }),
+    loginParams,
     acrValues: at('acrValues').texts(definition.acrValues, []),
     resource: at('resource').texts(definition.resource, []),
     responseMode: at('responseMode').oneOf(definition.responseMode, ['query', 'form_post', 'jwt'], 'query'),
     dpop: at('dpop').boolean(definition.dpop, false),
-    apiOrigins: Object.freeze([...(definition.apiOrigins ?? [])]),
+    apiOrigins,
     grant: at('grant').oneOf(definition.grant, ['account', 'session'], 'account'),
     revocation: at('revocation').oneOf(definition.revocation, ['token', 'grant'], 'grant'),
     keepGrant: at('keepGrant').boolean(definition.keepGrant, false),
@@ -130,6 +136,25 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
     profile: at('profile').callable(definition.profile),
     ...(alg ? { idTokenSignedResponseAlg: alg } : {}),
   });
+}
+
+function resolveParams(given: unknown, problems: Problems): Readonly<Record<string, string>> {
+  if (given === undefined) return {};
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    problems.add(`must be an object, got ${kindOf(given)}`);
+    return {};
+  }
+  for (const [name, value] of Object.entries(given)) if (typeof value !== 'string') problems.at(name).text(value);
+  return given as Record<string, string>;
+}
+
+/** Options whose absence means something, so that they have no default here: only their kind is checked. */
+function checkOptional(definition: ProviderDefinition, at: (key: string) => Problems): void {
+  if (definition.prompt !== undefined) at('prompt').text(definition.prompt);
+  for (const key of ['maxAge', 'defaultExpiresIn', 'refreshTokenLifetime'] as const)
+    at(key).number(definition[key], 0, 0, 315_360_000);
+  at('par').boolean(definition.par, undefined);
+  if (definition.kind === 'oidc') at('userinfo').boolean(definition.userinfo, undefined);
 }
 
 function resolveScope(definition: ProviderDefinition, problems: Problems): readonly string[] {
@@ -175,6 +200,10 @@ function resolveClientAuthentication(
 }
 
 function checkedKey(key: object, problems: Problems): Readonly<Record<string, unknown>> {
+  if (typeof key !== 'object' || key === null) {
+    problems.add(`must be a private JWK, got ${kindOf(key)}`);
+    return Object.freeze({});
+  }
   const { kty, crv, n, d } = key as Record<string, unknown>;
   if (typeof d !== 'string') problems.add('must be a private JWK (with "d")');
   if (kty === 'RSA') {

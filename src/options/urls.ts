@@ -1,6 +1,9 @@
 // What counts as a safe URL: https anywhere, http on loopback only (RFC 8252 §7.3), no user info, no fragment.
 import { isIP } from 'node:net';
 
+/** Longest `returnTo` that is believed, characters. */
+export const MAX_RETURN_TO_LENGTH = 2_048;
+
 /** True for `localhost`, `127.0.0.1` and `[::1]` as a WHATWG URL spells its host name. */
 export function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]' || hostname === '::1';

@@ -32,7 +32,8 @@ export function checkedSubject(value: unknown, provider: string): string {
     typeof subject === 'string' &&
     subject.length >= 1 &&
     subject.length <= 255 &&
-    !/[\u0000-\u001f\u007f]/.test(subject)
+    // A lone surrogate would be stored as U+FFFD: two subjects could become one.
+    !/[\u0000-\u001f\u007f\ud800-\udfff]/u.test(subject)
   )
     return subject;
   throw new ProviderError('invalid_userinfo', {
@@ -64,8 +65,8 @@ export function claimText(value: unknown): string | null {
 }
 
 function text(value: unknown): string | null {
-  // Postgres cannot store NUL in text; nobody's name holds one.
-  return typeof value === 'string' && value !== '' && value.length <= 2048 && !value.includes('\0') ? value : null;
+  // Postgres stores neither NUL nor lone surrogates; nobody's name holds one.
+  return typeof value === 'string' && value.length <= 2048 && /^[^\0\ud800-\udfff]+$/u.test(value) ? value : null;
 }
 
 function httpsUrl(value: unknown): string | null {

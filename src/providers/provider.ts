@@ -178,7 +178,7 @@ export class Provider {
       sid: claimText(idClaims.sid),
       authTime: claimDate(idClaims.auth_time),
       acr: claimText(idClaims.acr),
-      amr: Array.isArray(idClaims.amr) && idClaims.amr.every((item) => typeof item === 'string') ? idClaims.amr : null,
+      amr: Array.isArray(idClaims.amr) ? idClaims.amr.map(claimText).filter((item) => item !== null) : null,
       idTokenExpiresAt: claimDate(idClaims.exp),
       sessionExpiry,
     };

@@ -37,7 +37,11 @@ export function regularTokenResponse(
       throw refused(provider, `"${key}" is not printable text`);
     }
   }
-  if (body.scope !== undefined && typeof body.scope !== 'string') throw refused(provider, '"scope" is not text');
+  if (
+    body.scope !== undefined &&
+    !(typeof body.scope === 'string' && /^[^\u0000-\u001f\u007f\ud800-\udfff]*$/u.test(body.scope))
+  )
+    throw refused(provider, '"scope" is not text');
   if (typeof body.scope === 'string' && quirks.scopeSeparator)
     body.scope = body.scope.split(quirks.scopeSeparator).join(' ');
   if (!options.keepIdToken) delete body.id_token;

@@ -2,6 +2,7 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { OAuthError } from '../errors/oauth-error.js';
+import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { PUBLIC_ROUTE } from './public.decorator.js';
 import { requestOf } from './request-context.js';
@@ -16,6 +17,7 @@ export class SessionGuard implements CanActivate {
   constructor(
     private readonly sessions: SessionService,
     private readonly options: ResolvedOptions,
+    private readonly urls: AuthUrls,
     private readonly reflector: Reflector,
   ) {}
 
@@ -28,7 +30,11 @@ export class SessionGuard implements CanActivate {
     if ((!request.isSafe || context.getType() === 'ws') && request.isForeign(this.options.origin))
       throw new OAuthError('cross_site');
     const { session, stale } = await this.sessions.ofRequest(request);
-    if (!session) throw new OAuthError('unauthenticated', { clearSession: stale });
+    if (!session)
+      throw new OAuthError('unauthenticated', {
+        clearSession: stale,
+        loginUrl: this.urls.loginBackTo(request.landing),
+      });
     request.native.user = session.user;
     request.native.oauthSession = session;
     return true;

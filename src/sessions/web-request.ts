@@ -53,6 +53,11 @@ export class WebRequest {
     return mark < 0 ? '' : this.target.slice(mark + 1);
   }
 
+  /** Where a login that this request needs should come back to: an unsafe method cannot be repeated, a call is no page. */
+  get landing(): string {
+    return this.isSafe && this.isNavigation ? this.target : '/';
+  }
+
   /** A header; the first value where the platform keeps several. */
   header(name: string): string | undefined {
     const value = this.native.headers[name];
@@ -80,7 +85,7 @@ export class WebRequest {
   /** The browser is only guessing that the person will come here. */
   get isPrefetch(): boolean {
     return /prefetch|prerender|preview/i.test(
-      `${this.header('sec-purpose') ?? ''} ${this.header('purpose') ?? ''} ${this.header('x-moz') ?? ''}`,
+      ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'].map((name) => this.header(name) ?? '').join(' '),
     );
   }
 

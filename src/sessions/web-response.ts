@@ -13,7 +13,6 @@ interface FastifyReply {
 /** Headers of every answer of ours: it may name a user or set a cookie, so no cache keeps it and no page frames it. */
 const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'cache-control': 'no-store',
-  vary: 'Cookie',
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
@@ -41,16 +40,19 @@ export class WebResponse {
   /** Adds `Set-Cookie` values to those already set by anybody. */
   addCookies(cookies: readonly string[]): void {
     if (cookies.length === 0) return;
-    const set = this.#native.getHeader('set-cookie');
-    const before = Array.isArray(set) ? set : set === undefined ? [] : [String(set)];
+    const before = this.#values('set-cookie');
     // Fastify appends where others replace, and loses what middleware set: read, remove, set the whole list.
     this.#native.removeHeader('set-cookie');
-    this.setHeader('set-cookie', [...before, ...cookies]);
+    this.setHeader('set-cookie', [...new Set([...before, ...cookies])]);
   }
 
   /** Sets the headers of our own answers; given ones win. */
   secure(headers: Readonly<Record<string, string>> = {}): void {
     for (const [name, value] of Object.entries({ ...SECURITY_HEADERS, ...headers })) this.setHeader(name, value);
+    // What the application's own middleware said (CORS says `Origin`) stays true.
+    const vary = this.#values('vary').flatMap((value) => value.split(/\s*,\s*/));
+    if (!vary.some((field) => field === '*' || field.toLowerCase() === 'cookie'))
+      this.setHeader('vary', [...vary, 'Cookie'].filter((field) => field !== '').join(', '));
   }
 
   /** Ends with a redirect and no body. @param status 302 for navigations, 303 after anything else */
@@ -68,6 +70,16 @@ export class WebResponse {
   /** Ends with JSON. */
   json(status: number, body: unknown, contentType = 'application/json; charset=utf-8'): void {
     this.send(status, contentType, JSON.stringify(body));
+  }
+
+  /** What was set so far under a name: by anybody on this platform, on Fastify also by middleware, which sees the raw response. */
+  #values(name: string): string[] {
+    const native = this.#native;
+    const set = isReply(native) ? [native.getHeader(name), native.raw.getHeader(name)] : [native.getHeader(name)];
+    return set
+      .flat()
+      .filter((value) => value !== undefined)
+      .map(String);
   }
 
   #send(status: number, body: string): void {

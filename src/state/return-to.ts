@@ -1,5 +1,7 @@
 // Where a login may come back to: our own origin, never our own auth routes, never anybody else's site.
 
+import { MAX_RETURN_TO_LENGTH } from '../options/urls.js';
+
 /** What {@link safeReturnTo} judges by. */
 export interface ReturnToPolicy {
   /** Origin of the application, e.g. `https://app.example.com`. */
@@ -9,8 +11,6 @@ export interface ReturnToPolicy {
   /** Other origins that are allowed. */
   readonly otherOrigins: readonly string[];
 }
-
-const MAX_LENGTH = 2048;
 
 /**
  * The absolute URL for a `returnTo` parameter; the application's root for anything that is not clearly ours.
@@ -29,8 +29,13 @@ export function stillSafe(stored: string, policy: ReturnToPolicy): string {
   return safeReturnTo(stored, policy);
 }
 
+/** A judged URL as the `returnTo` parameter of a new login: a path where it is on our origin. */
+export function asReturnTo(url: string, { origin }: Pick<ReturnToPolicy, 'origin'>): string {
+  return url.startsWith(`${origin}/`) ? url.slice(origin.length) : url;
+}
+
 function checked(given: unknown, policy: ReturnToPolicy): string | undefined {
-  if (typeof given !== 'string' || given.length > MAX_LENGTH) return undefined;
+  if (typeof given !== 'string' || given.length > MAX_RETURN_TO_LENGTH) return undefined;
   // Parsers disagree about these: TAB and newlines vanish in some, backslashes become slashes in others.
   if (/[\u0000-\u001f\u007f-\u009f\\]/.test(given)) return undefined;
   if (/^\/(?![/\\])/.test(given)) return ownPath(given, policy);
@@ -49,8 +54,8 @@ function ownPath(given: string, { origin, authPath }: ReturnToPolicy): string | 
   return isAuthRoute(url.pathname, authPath) ? undefined : url.href;
 }
 
-/** Compares as lenient routers do: decoded, case-folded, without empty segments. */
-function isAuthRoute(pathname: string, authPath: string): boolean {
+/** True for a path at or below the auth routes. Compares as lenient routers do: decoded, case-folded, without empty segments. */
+export function isAuthRoute(pathname: string, authPath: string): boolean {
   const path = normalised(pathname);
   const auth = normalised(authPath);
   return path === undefined || path === auth || path.startsWith(`${auth}/`);

@@ -27,7 +27,11 @@ export interface TombstoneRow {
 export class StateRepository {
   constructor(private readonly database: Database) {}
 
-  /** Remembers a pending login; the oldest of this browser beyond the bound make room. */
+  /**
+   * Remembers a pending login; the oldest of this browser beyond its bound make room. The bound on all of them is exact
+   * up to 10,000; beyond, counting would cost more than it saves, and the planner's estimate has to do.
+   * @returns false when there are too many
+   */
   async insert(
     row: StateBinding & {
       payload: string;
@@ -35,9 +39,10 @@ export class StateRepository {
       sessionId: string | null;
       lifetime: number;
       maxPerBrowser: number;
+      maxPending: number;
     },
-  ): Promise<void> {
-    await this.database.query(
+  ): Promise<boolean> {
+    const inserted = await this.database.query(
       `with crowded_out as (
          delete from oauth_states
          where state_hash in (
@@ -47,7 +52,12 @@ export class StateRepository {
          )
        )
        insert into oauth_states (state_hash, browser_hash, provider, payload, return_to, session_id, expires_at)
-       values ($1::bytea, $2::bytea, $3::text, $4::text, $5::text, $6::uuid, now() + make_interval(secs => $7::double precision))`,
+       select $1::bytea, $2::bytea, $3::text, $4::text, $5::text, $6::uuid, now() + make_interval(secs => $7::double precision)
+       where case when $9::bigint <= 10000
+         then (select count(*) from (select 1 from oauth_states where expires_at > now() limit $9::bigint) t) < $9::bigint
+         else (select reltuples from pg_class where oid = 'oauth_states'::regclass) < $9::bigint
+       end
+       returning 1 as inserted`,
       [
         row.stateHash,
         row.browserHash,
@@ -57,8 +67,10 @@ export class StateRepository {
         row.sessionId,
         row.lifetime,
         row.maxPerBrowser - 1,
+        row.maxPending,
       ],
     );
+    return inserted.length > 0;
   }
 
   /**
@@ -79,6 +91,14 @@ export class StateRepository {
       [stateHash, browserHash, provider],
     );
     return row;
+  }
+
+  /** Gives back a login that was used up but could not be judged: its code was sent nowhere. */
+  async restore(stateHash: Buffer, payload: string): Promise<void> {
+    await this.database.query(
+      `update oauth_states set consumed_at = null, payload = $2::text where state_hash = $1::bytea and outcome = 'pending'`,
+      [stateHash, payload],
+    );
   }
 
   /** What became of a login that this very browser already finished, or is finishing. */

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { s256, sha256 } from '../crypto/digest.js';
 import { isToken, randomToken } from '../crypto/random.js';
+import { UnknownKeyError } from '../crypto/key-ring.js';
 import { type SealContext, Sealer } from '../crypto/sealing.js';
 import { ERROR_CODES, type OAuthErrorCode } from '../errors/error-codes.js';
 import { OAuthError } from '../errors/oauth-error.js';
@@ -34,7 +35,7 @@ export interface PendingLogin extends LoginDemands {
   readonly stateHash: Buffer;
   readonly codeVerifier: string;
   readonly nonce: string;
-  /** Absolute URL. */
+  /** Absolute URL as it was stored, to be judged again; empty when it could not be opened. */
   readonly returnTo: string;
   /** The session that was linking, if one was. */
   readonly sessionId: string | null;
@@ -61,7 +62,11 @@ export class StateService {
     return { state: randomToken(), codeVerifier, codeChallenge: s256(codeVerifier), nonce: randomToken() };
   }
 
-  /** Remembers a pending login: one INSERT. @param input.browser value of the browser cookie */
+  /**
+   * Remembers a pending login: one INSERT.
+   * @param input.browser value of the browser cookie
+   * @throws {OAuthError} `too_many_requests` when the bound on pending logins is reached
+   */
   async remember(
     { state, codeVerifier, nonce }: Attempt,
     input: LoginDemands & { provider: string; browser: string; returnTo: string; sessionId?: string },
@@ -72,7 +77,7 @@ export class StateService {
       this.sealer.seal(payloadContext(stateHash, provider), JSON.stringify({ ...demands, codeVerifier, nonce })),
       this.sealer.seal(returnToContext(stateHash, provider), returnTo),
     ]);
-    await this.states.insert({
+    const remembered = await this.states.insert({
       stateHash,
       browserHash: sha256(browser),
       provider,
@@ -81,7 +86,9 @@ export class StateService {
       sessionId: sessionId ?? null,
       lifetime: this.options.login.stateLifetime,
       maxPerBrowser: this.options.login.maxPendingPerBrowser,
+      maxPending: this.options.login.maxPending,
     });
+    if (!remembered) throw new OAuthError('too_many_requests', { provider, retryAfter: 30 });
   }
 
   /**
@@ -96,18 +103,29 @@ export class StateService {
     try {
       const [payload, returnTo] = await Promise.all([
         this.sealer.open(payloadContext(stateHash, input.provider), row.payload),
-        this.sealer.open(returnToContext(stateHash, input.provider), row.return_to),
+        this.#openReturnTo(stateHash, input.provider, row.return_to),
       ]);
       const remembered = JSON.parse(payload) as Omit<PendingLogin, 'stateHash' | 'returnTo' | 'sessionId'>;
       return { ...remembered, stateHash, returnTo, sessionId: row.session_id };
     } catch (error) {
-      await this.fail(stateHash, 'key_unavailable');
+      // A key that this process does not know is the operator's mistake (or a deployment under way): nobody loses a login by it.
+      if (isUnknownKey(error)) await this.states.restore(stateHash, row.payload);
+      else await this.fail(stateHash, 'key_unavailable');
       throw error;
     }
   }
 
+  /** A landing that does not open was changed by somebody, or is none of ours: the login itself is not at stake. */
+  async #openReturnTo(stateHash: Buffer, provider: string, sealed: string): Promise<string> {
+    return this.sealer.open(returnToContext(stateHash, provider), sealed).catch((error: unknown) => {
+      if (isUnknownKey(error)) throw error;
+      this.#logger.warn('a stored returnTo could not be opened; the login goes on to the start page');
+      return '';
+    });
+  }
+
   /**
-   * For a callback that came twice: where the first one went, once it has ended.
+   * For a callback that came twice: where the first one went, once it has ended (to be judged again).
    * @throws {OAuthError} the first one's error, or `login_in_progress` when it takes too long; `invalid_state` when there was no first one of this browser
    */
   async outcomeOfFirst(input: { state: string; browser: string | null; provider: string }): Promise<string> {
@@ -116,7 +134,7 @@ export class StateService {
       const tombstone = await this.states.tombstone(binding);
       if (!tombstone) break;
       if (tombstone.outcome === 'done')
-        return this.sealer.open(returnToContext(binding.stateHash, input.provider), tombstone.return_to);
+        return this.#openReturnTo(binding.stateHash, input.provider, tombstone.return_to);
       if (tombstone.outcome !== 'pending')
         throw new OAuthError(failureCode(tombstone.outcome), { provider: input.provider });
       if (performance.now() > deadline) throw new OAuthError('login_in_progress', { provider: input.provider });
@@ -152,6 +170,10 @@ function bindingOf({
   // Anything not spelled as we spell it cannot be ours: no need to ask the database.
   if (!isToken(state) || !isToken(browser)) return undefined;
   return { stateHash: sha256(state), browserHash: sha256(browser), provider };
+}
+
+function isUnknownKey(error: unknown): boolean {
+  return error instanceof OAuthError && error.cause instanceof UnknownKeyError;
 }
 
 function failureCode(outcome: string): OAuthErrorCode {

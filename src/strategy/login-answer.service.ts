@@ -1,7 +1,9 @@
 // The second half of a login, up to knowing who it is. The order of checks is fixed: shape, state and browser, provider,
 // iss, error or code, token request, ID token, userinfo (RFC 9700 §4.7, RFC 9207).
 import { Injectable } from '@nestjs/common';
+import { UnknownKeyError } from '../crypto/key-ring.js';
 import { randomId } from '../crypto/random.js';
+import { oneLine } from '../errors/one-line.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { GrantRepository } from '../grants/grant.repository.js';
@@ -12,9 +14,11 @@ import type { Provider } from '../providers/provider.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
 import type { TokenSet } from '../providers/token-set.js';
 import type { WebRequest } from '../sessions/web-request.js';
+import { asReturnTo, stillSafe } from '../state/return-to.js';
 import { type PendingLogin, StateService } from '../state/state.service.js';
 import { authorizationError } from './authorization-errors.js';
 import { type CallbackParameters, callbackParameters } from './callback-parameters.js';
+import { LoginStarter } from './login-start.service.js';
 
 /** An attempt whose state is used up: from here on, a failure must be noted and what was issued revoked. */
 export interface LoginAttempt {
@@ -47,27 +51,28 @@ export class LoginAnswerer {
     private readonly grants: GrantRepository,
     private readonly urls: AuthUrls,
     private readonly events: OAuthEvents,
+    private readonly starter: LoginStarter,
     private readonly options: ResolvedOptions,
   ) {}
 
   /** Judges a callback. @param encoded query string or form body, as received */
   async verify(request: WebRequest, providerName: string, encoded: string): Promise<VerifiedLogin | DuplicateLogin> {
     const provider = this.providers.get(providerName);
-    const parameters = callbackParameters(encoded);
-    const { state } = parameters;
-    if (state === undefined)
-      throw new OAuthError('invalid_request', {
-        provider: provider.name,
-        cause: new Error('callback: "state" is missing'),
-      });
-    const browser = request.cookie('browser', this.options.secure);
-    if (!browser.present)
-      throw new OAuthError('cookies_blocked', { provider: provider.name, loginUrl: this.urls.login(provider.name) });
-    const binding = { state, browser: browser.value, provider: provider.name };
-    const pending = await this.states.consume(binding);
-    if (!pending) return { landedAt: await this.#landingOfFirst(binding) };
-    const attempt: LoginAttempt = { provider, pending, issued: null, subject: null };
-    return this.guarded(attempt, () => this.#redeem(attempt, parameters, state));
+    let attempt: LoginAttempt;
+    let parameters: CallbackParameters;
+    try {
+      parameters = callbackParameters(encoded);
+      const browser = request.cookie('browser', this.options.secure);
+      if (!browser.present) throw new OAuthError('cookies_blocked');
+      const binding = { state: parameters.state, browser: browser.value, provider: provider.name };
+      const pending = await this.states.consume(binding);
+      if (!pending)
+        return { landedAt: stillSafe(await this.states.outcomeOfFirst(binding), this.starter.returnToPolicy) };
+      attempt = { provider, pending, issued: null, subject: null };
+    } catch (error) {
+      throw this.#told(error, provider);
+    }
+    return this.guarded(attempt, () => this.#redeem(attempt, parameters));
   }
 
   /** Runs a step of an attempt; when it fails, the attempt ends: noted, revoked, told. */
@@ -75,43 +80,41 @@ export class LoginAnswerer {
     try {
       return await step();
     } catch (error) {
-      const failure = error instanceof OAuthError ? error : new OAuthError('server_error', { cause: error });
       const { provider, pending } = attempt;
-      await this.states.fail(pending.stateHash, failure.code);
+      const failure = this.#told(error, provider, pending.returnTo);
       if (attempt.issued) void this.#revoke(attempt);
-      const reason = failure.cause instanceof Error ? failure.cause.message : failure.message;
-      this.events.emit('loginFailed', {
-        provider: provider.name,
-        code: failure.code,
-        reason: printable(reason),
-        correlationId: randomId(),
-      });
-      if (failure.code === 'client_rejected') {
-        this.events.emit('alarm', {
-          code: failure.code,
-          provider: provider.name,
-          message: `provider "${provider.name}" refuses this client; check its credentials`,
-        });
-      }
+      await this.states.fail(pending.stateHash, failure.code);
       throw failure;
     }
   }
 
-  async #landingOfFirst(binding: { state: string; browser: string | null; provider: string }): Promise<string> {
-    try {
-      return await this.states.outcomeOfFirst(binding);
-    } catch (error) {
-      if (!(error instanceof OAuthError)) throw error;
-      throw new OAuthError(error.code, {
-        provider: binding.provider,
-        loginUrl: this.urls.login(binding.provider),
-        cause: error.cause,
-      });
-    }
+  /** Tells the operator of a failure, once, and gives it as the person gets it: under the same name, with a way to try again. */
+  #told(error: unknown, provider: Provider, returnTo?: string): OAuthError {
+    const failure = error instanceof OAuthError ? error : new OAuthError('server_error', { cause: error });
+    const { code, cause, message, retryAfter, headers, clearSession } = failure;
+    const correlationId = randomId();
+    const reason = oneLine(cause instanceof Error ? cause.message : message, 200);
+    this.events.emit('loginFailed', { provider: provider.name, code, reason, correlationId });
+    const alarm = alarmOf(failure, provider.name);
+    if (alarm !== null) this.events.emit('alarm', { code, provider: provider.name, message: alarm });
+    const policy = this.starter.returnToPolicy;
+    const landing = returnTo === undefined ? {} : { returnTo: asReturnTo(stillSafe(returnTo, policy), policy) };
+    // A new one: the same error of a provider may have been thrown to several callers.
+    return new OAuthError(code, {
+      message,
+      cause,
+      headers,
+      clearSession,
+      correlationId,
+      provider: provider.name,
+      loginUrl: failure.loginUrl ?? this.urls.login(provider.name, landing),
+      ...(retryAfter === undefined ? {} : { retryAfter }),
+    });
   }
 
-  async #redeem(attempt: LoginAttempt, parameters: CallbackParameters, state: string): Promise<VerifiedLogin> {
+  async #redeem(attempt: LoginAttempt, parameters: CallbackParameters): Promise<VerifiedLogin> {
     const { provider, pending } = attempt;
+    const { state } = parameters;
     await this.#assertIssuer(provider, parameters.iss);
     if (parameters.error !== undefined) throw authorizationError(parameters.error, provider.name);
     if (parameters.code === undefined)
@@ -176,7 +179,10 @@ export class LoginAnswerer {
   }
 }
 
-/** A reason for the log: one bounded line without control characters. */
-function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, ' ').slice(0, 200);
+/** What the operator must see to; null for everything else. */
+function alarmOf({ code, cause }: OAuthError, provider: string): string | null {
+  if (code === 'client_rejected') return `provider "${provider}" refuses this client; check its credentials`;
+  if (code === 'key_unavailable' && cause instanceof UnknownKeyError)
+    return `encryption key ${JSON.stringify(cause.keyId)} is needed to open a pending login, and is not configured here`;
+  return null;
 }

@@ -47,7 +47,7 @@ export class LoginStarter {
   async begin(request: WebRequest, providerName: string, demands: StartDemands = {}): Promise<LoginStart> {
     const provider = this.providers.get(providerName);
     const { definition } = provider;
-    const query = singleParameters(request.queryString);
+    const query = singleParameters(request.queryString, definition.loginParams);
     // Asked first: a provider that cannot be reached leaves no row behind.
     const attempt = this.states.draw();
     const scope = demands.scope ?? definition.scope;
@@ -82,16 +82,26 @@ export class LoginStarter {
   }
 }
 
-/** Parameters that occur exactly once. */
-export function singleParameters(query: string): Map<string, string> {
-  if (query.length > 8_192)
-    throw new OAuthError('invalid_request', { cause: new Error('the query is longer than 8 KB') });
+/** Longest query of `/login`, characters. A `returnTo` that is too long is ignored, and must get as far as that. */
+const MAX_QUERY_LENGTH = 65_536;
+
+/**
+ * Parameters that occur exactly once; a repeated one counts as missing.
+ * @param strict names of those that must not be repeated
+ * @throws {OAuthError} `invalid_request`
+ */
+export function singleParameters(query: string, strict: readonly string[] = []): Map<string, string> {
+  if (query.length > MAX_QUERY_LENGTH)
+    throw new OAuthError('invalid_request', { cause: new Error('the query is longer than 64 KB') });
   const found = new Map<string, string>();
   const repeated = new Set<string>();
   for (const [name, value] of new URLSearchParams(query)) {
     if (found.has(name)) repeated.add(name);
     found.set(name, value);
   }
-  for (const name of repeated) found.delete(name);
+  for (const name of repeated) {
+    if (strict.includes(name)) throw new OAuthError('invalid_request', { cause: new Error(`"${name}" is repeated`) });
+    found.delete(name);
+  }
   return found;
 }
