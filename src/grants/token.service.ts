@@ -161,7 +161,12 @@ export class TokenService {
     const stored = await this.stored.open(row, audience);
     if (stored && stored.value !== rejected.value) return stored;
     if (!row.refreshable) return null;
-    return this.refresher.refresh(row, { audience, unwanted: row.token, ...wish });
+    try {
+      return await this.refresher.refresh(row, { audience, unwanted: row.token, ...wish });
+    } catch (error) {
+      if (!(error instanceof OAuthError) || error.code !== 'reauth_required') throw error;
+      throw new OAuthError('reauth_required', { ...this.#reconnect(row.provider), cause: error });
+    }
   }
 
   #reconnect(provider: string | undefined): { provider?: string; loginUrl?: string } {
