@@ -7,6 +7,9 @@ import { AccountService } from './accounts/account.service.js';
 import { AuthController, authControllerAt } from './auth/auth.controller.js';
 import { LoginRepository } from './auth/login.repository.js';
 import { LoginService } from './auth/login.service.js';
+import { ProviderLogout } from './auth/logout-provider.service.js';
+import { ProviderLogoutController, providerLogoutControllerAt } from './auth/logout.controller.js';
+import { LogoutRepository } from './auth/logout.repository.js';
 import { LogoutService } from './auth/logout.service.js';
 import { OAuthExceptionFilter } from './auth/oauth-exception.filter.js';
 import { Sealer } from './crypto/sealing.js';
@@ -62,7 +65,7 @@ const SERVICES: NestProvider[] = [
   ...[GrantRepository, RevocationRepository, RevocationOutbox, StoredTokens, GrantEnder, Refresher, TokenService],
   ...[SessionRepository, SessionLookup, SessionTouches, SessionService, SessionGuard],
   ...[LoginStarter, LoginAnswerer, OAuthStrategy, StrategyRunner],
-  ...[LoginRepository, LoginService, LogoutService, OAuthExceptionFilter],
+  ...[LoginRepository, LoginService, LogoutRepository, LogoutService, ProviderLogout, OAuthExceptionFilter],
   Cleanup,
 ];
 
@@ -107,7 +110,10 @@ function complete(definition: DynamicModule, { global, routePrefix, dataSource }
     ...definition,
     global: global ?? true,
     imports: [...(definition.imports ?? []), TypeOrmModule.forFeature(oauthEntities, dataSource)],
-    controllers: [prefix === 'auth' ? AuthController : authControllerAt(prefix)],
+    controllers:
+      prefix === 'auth'
+        ? [AuthController, ProviderLogoutController]
+        : [authControllerAt(prefix), providerLogoutControllerAt(prefix)],
     providers: [
       ...(definition.providers ?? []),
       { provide: ROUTE_PREFIX, useValue: prefix },

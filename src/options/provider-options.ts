@@ -70,6 +70,8 @@ export interface OidcProviderOptions extends CommonProviderOptions {
   userinfo?: boolean;
   /** The one accepted signature algorithm of ID tokens. @defaultValue those in the metadata, never `none` nor HMAC */
   idTokenSignedResponseAlg?: string;
+  /** Accept logout tokens without `exp`, at most two minutes old, from providers that leave it out. @defaultValue false */
+  logoutTokenWithoutExp?: boolean;
   /** Replaces the mapping from claims to the profile. */
   profile?: (context: ProfileContext) => ProviderProfile | Promise<ProviderProfile>;
 }

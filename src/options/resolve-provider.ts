@@ -8,7 +8,7 @@ const KEYS = [
   'authorizationParams', 'loginParams', 'prompt', 'maxAge', 'acrValues', 'resource', 'responseMode', 'par', 'dpop', 'apiOrigins',
   'grant', 'revocation', 'keepGrant', 'staticRefreshToken', 'defaultExpiresIn', 'refreshTokenLifetime', 'timeout',
   'authorizationEndpoint', 'tokenEndpoint', 'userinfoEndpoint', 'revocationEndpoint', 'endSessionEndpoint', 'jwksUri',
-  'issuer', 'userinfo', 'idTokenSignedResponseAlg', 'profile',
+  'issuer', 'userinfo', 'idTokenSignedResponseAlg', 'logoutTokenWithoutExp', 'profile',
 ]; // prettier-ignore
 
 /** Parameters that belong to the protocol: configuration may not set them by hand. */
@@ -54,7 +54,11 @@ export type ResolvedProvider = Omit<ProviderDefinition, 'clientPrivateKey'> & {
   readonly staticRefreshToken: boolean;
   readonly timeout: number;
   readonly clientPrivateKeys: readonly Readonly<Record<string, unknown>>[];
-} & Pick<ProviderDefinition, 'profile'> & { readonly userinfo?: boolean; readonly idTokenSignedResponseAlg?: string };
+} & Pick<ProviderDefinition, 'profile'> & {
+    readonly userinfo?: boolean;
+    readonly idTokenSignedResponseAlg?: string;
+    readonly logoutTokenWithoutExp?: boolean;
+  };
 
 /** Checks and completes a definition; problems are noted, and a usable object comes back all the same so that all of them are found. */
 export function resolveProvider(given: ProviderDefinition, problems: Problems): ResolvedProvider {

@@ -77,6 +77,16 @@ export class Provider {
     return this.#connection.call('provider_error', {}, ({ metadata }) => Promise.resolve(metadata));
   }
 
+  /**
+   * Checks the signature of a JWT of this provider that came by another way (a logout token): the same keys and
+   * algorithms as for ID tokens.
+   * @throws {ProviderError} `invalid_id_token` when it does not hold; another code when the keys cannot be had
+   */
+  async verifySigned(jws: string): ReturnType<ProviderConnection['keySet']['verify']> {
+    const { id_token_signing_alg_values_supported: advertised } = await this.metadata();
+    return this.#connection.keySet.verify(jws, this.#connection.signatureAlgorithms(advertised));
+  }
+
   /** Absolute URL that the browser is sent to. Goes through PAR where the provider requires it or the option says so (RFC 9126). */
   async authorizationUrl(request: AuthorizationRequest): Promise<URL> {
     return this.#connection.call('provider_error', {}, async ({ config, metadata }) => {

@@ -1,0 +1,75 @@
+// SQL of logouts that begin at the provider: tokens seen, and the sessions they end. All of it runs in one transaction.
+import { Injectable } from '@nestjs/common';
+import { Database, type Queryable } from '../database/database.service.js';
+import type { EndedSession } from '../sessions/session.repository.js';
+
+/** Which sessions of an issuer are meant; null means any. */
+export interface LogoutTarget {
+  readonly issuer: string;
+  readonly sid: string | null;
+  readonly sub: string | null;
+}
+
+/** An ended session with what decides about its grant. */
+export interface LoggedOutSession extends EndedSession {
+  /** The grant is the account's, for use without the person (`offline_access`): it outlives the session. */
+  offline: boolean;
+}
+
+const MEANT = `
+  a.issuer = $1::text and ($2::text is null or s.sid = $2::text) and ($3::text is null or a.subject = $3::text)
+  and ($2::text is not null or $3::text is not null)`;
+
+/** Logout tokens and what they end. */
+@Injectable()
+export class LogoutRepository {
+  constructor(private readonly database: Database) {}
+
+  /** Remembers a logout token. A login that is just being written looks for it. @returns false for one seen before */
+  async remember(tx: Queryable, token: LogoutTarget & { hash: Buffer }): Promise<boolean> {
+    const rows = await tx.query(
+      `insert into oauth_logout_tokens (token_hash, issuer, sid, sub, received_at)
+       values ($1::bytea, $2::text, $3::text, $4::text, clock_timestamp())
+       on conflict (token_hash) do nothing returning 1 as inserted`,
+      [token.hash, token.issuer, token.sid, token.sub],
+    );
+    return rows.length === 1;
+  }
+
+  /** Subjects whose sessions are meant, in the order in which their locks are to be taken. */
+  async subjects(tx: Queryable, { issuer, sid, sub }: LogoutTarget): Promise<string[]> {
+    const rows = await tx.query<{ subject: string }>(
+      `select distinct a.subject from oauth_sessions s join oauth_accounts a on a.id = s.account_id where ${MEANT} order by 1`,
+      [issuer, sid, sub],
+    );
+    return rows.map((row) => row.subject);
+  }
+
+  /** Ends the sessions that are meant. */
+  async end(tx: Queryable, { issuer, sid, sub }: LogoutTarget): Promise<LoggedOutSession[]> {
+    return tx.query<LoggedOutSession & Record<string, unknown>>(
+      `with meant as (
+         select s.id, g.session_id is null and 'offline_access' = any(g.scope) as offline
+         from oauth_sessions s join oauth_accounts a on a.id = s.account_id left join oauth_grants g on g.id = s.grant_id
+         where ${MEANT}
+         order by s.id for update of s
+       )
+       delete from oauth_sessions s using meant m where s.id = m.id
+       returning s.id, s.user_id, s.account_id, s.grant_id, s.provider, s.sid, s.id_token, coalesce(m.offline, false) as offline`,
+      [issuer, sid, sub],
+    );
+  }
+
+  /** Removes one batch of tokens received longer ago than this, seconds. @returns how many */
+  async removeExpired(batchSize: number, age: number): Promise<number> {
+    const rows = await this.database.query(
+      `with expired as (
+         select token_hash from oauth_logout_tokens where received_at < now() - make_interval(secs => $2::double precision)
+         order by received_at limit $1::integer for update skip locked
+       )
+       delete from oauth_logout_tokens t using expired e where t.token_hash = e.token_hash returning 1 as removed`,
+      [batchSize, age],
+    );
+    return rows.length;
+  }
+}
