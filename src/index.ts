@@ -4,6 +4,7 @@ export { oauthEntities } from './entities.js';
 
 export { SessionGuard } from './sessions/session.guard.js';
 export { Public } from './sessions/public.decorator.js';
+export { RequireAcr, RequireFreshAuth, RequireScopes } from './sessions/requirements.decorator.js';
 export { CurrentSession, CurrentUser } from './sessions/current-user.decorator.js';
 
 export { AuthController } from './auth/auth.controller.js';
@@ -12,6 +13,7 @@ export { StateService } from './state/state.service.js';
 export { TokenService, type UserTokens } from './grants/token.service.js';
 export { SessionService, type SessionSummary } from './sessions/session.service.js';
 export { AccountService, type OAuthAccount } from './accounts/account.service.js';
+export type { UnlinkOptions } from './accounts/account-unlinker.js';
 export { ProviderRegistry } from './providers/provider.registry.js';
 export { OAuthStrategy } from './strategy/oauth.strategy.js';
 export { OAuthEvents, type OAuthEventMap } from './events/oauth-events.service.js';

@@ -3,8 +3,12 @@ import { type DynamicModule, Module, type Provider as NestProvider } from '@nest
 import { APP_FILTER } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { AccountRepository } from './accounts/account.repository.js';
+import { AccountUnlinker } from './accounts/account-unlinker.js';
 import { AccountService } from './accounts/account.service.js';
+import { AccountController, accountControllerAt } from './auth/account.controller.js';
 import { AuthController, authControllerAt } from './auth/auth.controller.js';
+import { LinkRepository } from './auth/link.repository.js';
+import { LinkService } from './auth/link.service.js';
 import { LoginRepository } from './auth/login.repository.js';
 import { LoginService } from './auth/login.service.js';
 import { ProviderLogout } from './auth/logout-provider.service.js';
@@ -12,6 +16,8 @@ import { ProviderLogoutController, providerLogoutControllerAt } from './auth/log
 import { LogoutRepository } from './auth/logout.repository.js';
 import { LogoutService } from './auth/logout.service.js';
 import { OAuthExceptionFilter } from './auth/oauth-exception.filter.js';
+import { StepUpLogin } from './auth/step-up-login.service.js';
+import { UnlinkService } from './auth/unlink.service.js';
 import { Sealer } from './crypto/sealing.js';
 import { Database, OAUTH_DATA_SOURCE } from './database/database.service.js';
 import { Listener } from './database/listener.service.js';
@@ -41,6 +47,7 @@ import { SessionTouches } from './sessions/session-touches.js';
 import { SessionGuard } from './sessions/session.guard.js';
 import { SessionRepository } from './sessions/session.repository.js';
 import { SessionService } from './sessions/session.service.js';
+import { StepUp } from './sessions/step-up.service.js';
 import { StateRepository } from './state/state.repository.js';
 import { StateService } from './state/state.service.js';
 import { LoginAnswerer } from './strategy/login-answer.service.js';
@@ -63,9 +70,16 @@ const SERVICES: NestProvider[] = [
   ...[AccountRepository, AccountService],
   ...[StateRepository, StateService],
   ...[GrantRepository, RevocationRepository, RevocationOutbox, StoredTokens, GrantEnder, Refresher, TokenService],
-  ...[SessionRepository, SessionLookup, SessionTouches, SessionService, SessionGuard],
+  ...[SessionRepository, SessionLookup, SessionTouches, SessionService, StepUp, SessionGuard],
   ...[LoginStarter, LoginAnswerer, OAuthStrategy, StrategyRunner],
   ...[LoginRepository, LoginService, LogoutRepository, LogoutService, ProviderLogout, OAuthExceptionFilter],
+  ...[
+    StepUpLogin,
+    LinkRepository,
+    LinkService,
+    UnlinkService,
+    { provide: AccountUnlinker, useExisting: UnlinkService },
+  ],
   Cleanup,
 ];
 
@@ -79,6 +93,7 @@ const EXPORTED = [
   StateService,
   TokenService,
   SessionService,
+  StepUp,
   SessionGuard,
 ];
 
@@ -112,8 +127,8 @@ function complete(definition: DynamicModule, { global, routePrefix, dataSource }
     imports: [...(definition.imports ?? []), TypeOrmModule.forFeature(oauthEntities, dataSource)],
     controllers:
       prefix === 'auth'
-        ? [AuthController, ProviderLogoutController]
-        : [authControllerAt(prefix), providerLogoutControllerAt(prefix)],
+        ? [AuthController, ProviderLogoutController, AccountController]
+        : [authControllerAt(prefix), providerLogoutControllerAt(prefix), accountControllerAt(prefix)],
     providers: [
       ...(definition.providers ?? []),
       { provide: ROUTE_PREFIX, useValue: prefix },

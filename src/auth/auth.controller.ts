@@ -16,7 +16,6 @@ import {
 import { OAuthError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import type { OAuthSession } from '../options/session.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
 import { Public } from '../sessions/public.decorator.js';
 import { SessionService } from '../sessions/session.service.js';
@@ -26,9 +25,11 @@ import { asReturnTo, safeReturnTo } from '../state/return-to.js';
 import { LoginStarter, singleParameters } from '../strategy/login-start.service.js';
 import { StrategyRunner } from '../strategy/strategy-runner.service.js';
 import { LoginService } from './login.service.js';
+import { LinkService } from './link.service.js';
 import { LogoutService } from './logout.service.js';
 import { OAuthExceptionFilter } from './oauth-exception.filter.js';
 import { page, PAGE_CSP } from './pages.js';
+import { StepUpLogin } from './step-up-login.service.js';
 
 /** Login, callback, session and logout, all below `routePrefix`. */
 @Public()
@@ -39,6 +40,8 @@ export class AuthController {
     private readonly strategy: StrategyRunner,
     private readonly logins: LoginService,
     private readonly logouts: LogoutService,
+    private readonly links: LinkService,
+    private readonly stepUps: StepUpLogin,
     private readonly sessions: SessionService,
     private readonly starter: LoginStarter,
     private readonly providers: ProviderRegistry,
@@ -69,7 +72,8 @@ export class AuthController {
   @Get(':provider/login')
   async login(@Req() req: unknown, @Res() res: unknown, @Param('provider') provider: string): Promise<void> {
     const [request, response] = navigation(req, res);
-    const outcome = await this.strategy.run(request, { phase: 'login', provider });
+    const demands = await this.stepUps.demandsOf(request, provider);
+    const outcome = await this.strategy.run(request, { phase: 'login', provider, ...(demands ? { demands } : {}) });
     if (outcome.kind !== 'redirect') throw new OAuthError('server_error');
     response.secure();
     response.addCookies(outcome.start.cookies);
@@ -87,7 +91,7 @@ export class AuthController {
   @Get('session')
   async session(@Req() req: unknown, @Res() res: unknown): Promise<void> {
     const [request, response] = [new WebRequest(req), new WebResponse(res)];
-    const session = await this.#required(request);
+    const session = await this.sessions.required(request);
     const { user, provider, scope, createdAt, expiresAt, authTime, acr, amr, id } = session;
     response.secure();
     response.json(200, { id, user, provider, scope, createdAt, expiresAt, authTime, acr, amr });
@@ -97,7 +101,7 @@ export class AuthController {
   @Get('sessions')
   async list(@Req() req: unknown, @Res() res: unknown): Promise<void> {
     const [request, response] = [new WebRequest(req), new WebResponse(res)];
-    const session = await this.#required(request);
+    const session = await this.sessions.required(request);
     const sessions = await this.sessions.list(session.user, session);
     response.secure();
     response.json(200, sessions);
@@ -107,7 +111,7 @@ export class AuthController {
   @Delete('sessions/:id')
   async end(@Req() req: unknown, @Res() res: unknown, @Param('id') id: string): Promise<void> {
     const [request, response] = [new WebRequest(req), new WebResponse(res)];
-    const session = await this.#required(request);
+    const session = await this.sessions.required(request);
     if (!(await this.sessions.end(session.user, id, 'other-session'))) throw new OAuthError('not_found');
     response.secure();
     response.json(200, { ended: 1 });
@@ -117,7 +121,7 @@ export class AuthController {
   @Delete('sessions')
   async endOthers(@Req() req: unknown, @Res() res: unknown): Promise<void> {
     const [request, response] = [new WebRequest(req), new WebResponse(res)];
-    const session = await this.#required(request);
+    const session = await this.sessions.required(request);
     const ended = await this.sessions.endAll(session.user, { except: session, by: 'other-session' });
     response.secure();
     response.json(200, { ended });
@@ -131,11 +135,7 @@ export class AuthController {
     const { cookies, logoutUrl } = await this.logouts.logout(request);
     response.secure(this.options.session.clearSiteData ? { 'clear-site-data': '"cache", "storage"' } : {});
     response.addCookies(cookies);
-    const isForm =
-      request.header('sec-fetch-mode') === 'navigate' ||
-      (request.header('sec-fetch-mode') === undefined &&
-        /^application\/x-www-form-urlencoded/i.test(request.header('content-type') ?? ''));
-    if (isForm) response.redirect(303, logoutUrl ?? this.options.postLogoutRedirect);
+    if (request.isForm) response.redirect(303, logoutUrl ?? this.options.postLogoutRedirect);
     else response.json(200, { logoutUrl });
   }
 
@@ -164,17 +164,12 @@ export class AuthController {
     if (outcome.kind !== 'success') throw new OAuthError('server_error');
     const { login } = outcome;
     const { returnTo, cookies } =
-      'landedAt' in login ? { returnTo: login.landedAt, cookies: [] } : await this.logins.finish(request, login);
+      'landedAt' in login
+        ? { returnTo: login.landedAt, cookies: [] }
+        : await (login.attempt.pending.intent === 'link' ? this.links : this.logins).finish(request, login);
     response.secure();
     response.addCookies(cookies);
     response.redirect(303, returnTo);
-  }
-
-  async #required(request: WebRequest): Promise<OAuthSession> {
-    if (!request.isSafe && request.isForeign(this.options.origin)) throw new OAuthError('cross_site');
-    const { session, stale } = await this.sessions.ofRequest(request);
-    if (!session) throw new OAuthError('unauthenticated', { clearSession: stale });
-    return session;
   }
 }
 

@@ -17,6 +17,7 @@ import type { WebRequest } from '../sessions/web-request.js';
 import { stillSafe } from '../state/return-to.js';
 import { LoginAnswerer, type VerifiedLogin } from '../strategy/login-answer.service.js';
 import { LoginStarter } from '../strategy/login-start.service.js';
+import { StepUpLogin } from './step-up-login.service.js';
 import { LoginRepository, type LoginWrite, type LoginWritten } from './login.repository.js';
 
 /** A finished login: where the browser goes, with which cookies. */
@@ -39,6 +40,7 @@ export class LoginService {
     private readonly logins: LoginRepository,
     private readonly accounts: AccountService,
     private readonly sessions: SessionService,
+    private readonly stepUps: StepUpLogin,
     private readonly grants: GrantEnder,
     private readonly database: Database,
     private readonly sealer: Sealer,
@@ -55,16 +57,22 @@ export class LoginService {
   async #finish(request: WebRequest, login: VerifiedLogin): Promise<FinishedLogin> {
     const { provider, pending } = login.attempt;
     const { identity } = login;
+    await this.stepUps.assert(request, login);
     const userId = await this.#userId(request, login);
     const token = randomToken();
-    const write = await this.#prepare(request, login, { userId, token });
+    const write = await this.prepare(request, login, { userId, token });
     const locks = [
       ...(identity.sid === null ? [] : [lockKey('sid', identity.issuer, identity.sid)]),
       lockKey('sub', identity.issuer, identity.subject),
     ];
     const written = await this.database.transaction(locks, async (tx) => {
       const result = await this.logins.write(tx, write);
-      if (result.session_seconds === null) throw this.#refusal(result, provider.name);
+      if (result.session_seconds === null) throw this.refusal(result, provider.name);
+      if (pending.intent === 'step_up' && result.ended?.id !== pending.sessionId)
+        throw new OAuthError('invalid_state', {
+          provider: provider.name,
+          cause: new Error('the session that was to be stepped up has ended meanwhile'),
+        });
       await this.#endReplaced(tx, result);
       return result;
     });
@@ -117,15 +125,16 @@ export class LoginService {
     return userId;
   }
 
-  async #prepare(
+  /** Everything that a login writes, secrets sealed. @param given.accountBound the grant is the account's, whatever the provider's option says */
+  async prepare(
     request: WebRequest,
     { attempt, identity, tokens }: VerifiedLogin,
-    given: { userId: string | null; token: string },
+    given: { userId: string | null; token: string; accountBound?: boolean },
   ): Promise<LoginWrite> {
     const { provider, pending } = attempt;
     const { session: lifetimes, secure } = this.options;
     const [accountId, grantId, sessionId] = [randomId(), randomId(), randomId()];
-    const sessionBound = provider.definition.grant === 'session';
+    const sessionBound = provider.definition.grant === 'session' && given.accountBound !== true;
     const owner: GrantOwner = {
       provider: provider.name,
       issuer: identity.issuer,
@@ -180,7 +189,8 @@ export class LoginService {
     };
   }
 
-  #refusal(result: LoginWritten, provider: string): OAuthError {
+  /** Why the login statement wrote no session. */
+  refusal(result: LoginWritten, provider: string): OAuthError {
     if (result.logged_out)
       return new OAuthError('invalid_state', {
         provider,

@@ -45,7 +45,9 @@ export class OAuthExceptionFilter implements ExceptionFilter<OAuthError> {
     error: OAuthError,
     { request, response, correlationId }: { request: WebRequest; response: WebResponse; correlationId: string },
   ): void {
-    if (error.code === 'unauthenticated' && !this.#isOurs(request)) {
+    const loggingInHelps =
+      error.code === 'unauthenticated' || (error.code === 'step_up_required' && error.loginUrl !== undefined);
+    if (loggingInHelps && !this.#isOurs(request)) {
       // A navigation with an unsafe method cannot be repeated after the login.
       response.redirect(request.isSafe ? 302 : 303, error.loginUrl ?? this.urls.loginBackTo(request.landing));
       return;

@@ -83,6 +83,11 @@ export const ERROR_CODES = {
     'This identity belongs to another user.',
     'onLogin named another user than the one the account belongs to, or the identity is linked elsewhere.',
   ),
+  last_account: row(
+    403,
+    'This is the only way you can log in, so it stays connected.',
+    'AccountService.unlink() removes it with { evenLast: true }.',
+  ),
   insufficient_authentication: row(
     403,
     'The provider did not confirm the login as strongly or as recently as required.',

@@ -31,6 +31,20 @@ export class GrantEnder {
       { sessionIds: sessions.map((session) => session.id), grantIds },
       keep,
     );
+    await this.#end(tx, unneeded, reason);
+  }
+
+  /** Ends every grant of an account, needed or not. The caller holds the identity's locks. */
+  async endAllOfAccount(tx: Queryable, accountId: string, reason: string): Promise<void> {
+    await this.#end(tx, await this.grants.ofAccount(tx, accountId), reason);
+  }
+
+  /** Lets the outbox work; call it after the commit. */
+  wake(): void {
+    this.outbox.wake();
+  }
+
+  async #end(tx: Queryable, unneeded: Awaited<ReturnType<GrantRepository['unneeded']>>, reason: string): Promise<void> {
     if (unneeded.length === 0) return;
     for (const row of unneeded) {
       const owner = ownerOf(row);
@@ -50,10 +64,5 @@ export class GrantEnder {
       unneeded.map((row) => row.id),
       reason,
     );
-  }
-
-  /** Lets the outbox work; call it after the commit. */
-  wake(): void {
-    this.outbox.wake();
   }
 }

@@ -221,6 +221,19 @@ export class GrantRepository {
     );
   }
 
+  /** All grants of an account that are not ended yet, with what is to be revoked. Call it under the identity's locks. */
+  async ofAccount(tx: Queryable, accountId: string): ReturnType<GrantRepository['unneeded']> {
+    return tx.query(
+      `select g.id, g.provider, g.session_id, a.issuer, a.subject, g.refresh_token, t.token, g.refresh_expires_at, t.expires_at
+       from oauth_grants g
+       join oauth_accounts a on a.id = g.account_id
+       left join oauth_access_tokens t on t.grant_id = g.id and t.audience = ''
+       where g.account_id = $1::uuid and g.status <> 'revoked'
+       for update of g`,
+      [accountId],
+    );
+  }
+
   /** Ends grants: their secrets leave the table, their access tokens are gone, and no refresh in flight can write any more. */
   async end(tx: Queryable, grantIds: readonly string[], reason: string): Promise<void> {
     await tx.query(

@@ -45,9 +45,12 @@ export class AuthUrls {
    * URL that begins a login which comes back to a page of this application.
    * @param target request target of the page; one that is too long would be ignored anyway, and is left out
    */
-  loginBackTo(target: string): string {
+  loginBackTo(target: string, provider?: string, parameters: Readonly<Record<string, string>> = {}): string {
     const returnTo = this.publicTarget(target);
-    return this.login(undefined, { returnTo: returnTo.length > MAX_RETURN_TO_LENGTH ? '/' : returnTo });
+    return this.login(provider, {
+      returnTo: returnTo.length > MAX_RETURN_TO_LENGTH ? '/' : returnTo,
+      ...parameters,
+    });
   }
 
   /** The public URL of a request target of this application. */

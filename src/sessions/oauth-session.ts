@@ -29,10 +29,17 @@ export interface SessionRecord {
   readonly checked_at: Date;
 }
 
-const records = new WeakMap<OAuthSession, SessionRecord>();
+/** A record, and when this process got it. */
+interface Known {
+  readonly record: SessionRecord;
+  /** Monotonic milliseconds. */
+  readonly asOf: number;
+}
+
+const records = new WeakMap<OAuthSession, Known>();
 
 /** The session for the application. The record stays reachable by {@link recordOf} only. */
-export function sessionOf(record: SessionRecord): OAuthSession {
+export function sessionOf(record: SessionRecord, asOf = performance.now()): OAuthSession {
   const session: OAuthSession = {
     id: record.id,
     user: { id: record.user_id, provider: record.provider, subject: record.subject, profile: record.profile },
@@ -44,7 +51,7 @@ export function sessionOf(record: SessionRecord): OAuthSession {
     acr: record.acr,
     amr: record.amr,
   };
-  records.set(session, record);
+  records.set(session, { record, asOf });
   bindGrant(
     session,
     record.grant_id === null ? null : { grantId: record.grant_id, version: record.grant_version ?? 0 },
@@ -54,5 +61,11 @@ export function sessionOf(record: SessionRecord): OAuthSession {
 
 /** The record behind a session that we made; undefined for a copy of one. */
 export function recordOf(session: OAuthSession): SessionRecord | undefined {
-  return records.get(session);
+  return records.get(session)?.record;
+}
+
+/** The time by the database clock, as far as this process can tell from the session's lookup. Milliseconds since the epoch. */
+export function databaseTimeOf(session: OAuthSession): number {
+  const known = records.get(session);
+  return known ? known.record.checked_at.getTime() + performance.now() - known.asOf : Date.now();
 }

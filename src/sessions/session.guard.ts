@@ -1,16 +1,17 @@
 // Denies by default: only a live session, or @Public(), opens a handler. Any exception denies.
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
-import { Reflector } from '@nestjs/core';
 import { OAuthError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { PUBLIC_ROUTE } from './public.decorator.js';
+import { policyOf } from './policy.js';
 import { requestOf } from './request-context.js';
 import { SessionService } from './session.service.js';
+import { StepUp } from './step-up.service.js';
 
 /**
  * Lets a request pass only with a live session. Use it on controllers and handlers, or globally by `APP_GUARD`.
- * Throws `OAuthError`: `unauthenticated`, `cross_site`, `database_unavailable`.
+ * Throws `OAuthError`: `unauthenticated`, `cross_site`, `database_unavailable`; `insufficient_scope`, `step_up_required` or
+ * `insufficient_authentication` where the handler demands more.
  */
 @Injectable()
 export class SessionGuard implements CanActivate {
@@ -18,12 +19,12 @@ export class SessionGuard implements CanActivate {
     private readonly sessions: SessionService,
     private readonly options: ResolvedOptions,
     private readonly urls: AuthUrls,
-    private readonly reflector: Reflector,
+    private readonly stepUp: StepUp,
   ) {}
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
-    if (this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC_ROUTE, [context.getHandler(), context.getClass()]))
-      return true;
+    const policy = policyOf(context.getHandler(), context.getClass());
+    if (policy.open) return true;
     const request = requestOf(context);
     if (!request) throw new OAuthError('unauthenticated');
     // A handshake is a GET, yet it opens a channel that writes.
@@ -35,6 +36,7 @@ export class SessionGuard implements CanActivate {
         clearSession: stale,
         loginUrl: this.urls.loginBackTo(request.landing),
       });
+    if (!policy.plain) await this.stepUp.enforce(session, policy, request.landing);
     request.native.user = session.user;
     request.native.oauthSession = session;
     return true;

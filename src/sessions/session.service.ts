@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { lockKey } from '../crypto/digest.js';
 import { isId } from '../crypto/random.js';
 import { Database } from '../database/database.service.js';
+import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents, type OAuthEventMap } from '../events/oauth-events.service.js';
 import { GrantEnder } from '../grants/grant-ender.service.js';
 import type { OAuthUser } from '../options/login.js';
@@ -58,6 +59,17 @@ export class SessionService {
     const record = value === null ? null : await this.lookup.find(value);
     if (record) this.touches.note(record);
     return { session: record && sessionOf(record), stale: present && !record };
+  }
+
+  /**
+   * The live session of a request that must have one, and must come from our own pages if it changes anything.
+   * @throws {OAuthError} `cross_site`, `unauthenticated`, `database_unavailable`
+   */
+  async required(request: WebRequest): Promise<OAuthSession> {
+    if (!request.isSafe && request.isForeign(this.options.origin)) throw new OAuthError('cross_site');
+    const { session, stale } = await this.ofRequest(request);
+    if (!session) throw new OAuthError('unauthenticated', { clearSession: stale });
+    return session;
   }
 
   /** A live session by its id, or null. */

@@ -82,6 +82,13 @@ export class WebRequest {
     return /\btext\/html\b/i.test(this.header('accept') ?? '');
   }
 
+  /** A form was sent, and a person waits for a page: by `Sec-Fetch-Mode`, else by the content type. */
+  get isForm(): boolean {
+    const mode = this.header('sec-fetch-mode');
+    if (mode !== undefined) return mode === 'navigate';
+    return /^application\/x-www-form-urlencoded/i.test(this.header('content-type') ?? '');
+  }
+
   /** The browser is only guessing that the person will come here. */
   get isPrefetch(): boolean {
     return /prefetch|prerender|preview/i.test(
