@@ -1,9 +1,11 @@
 // What a handler demands of a session besides being alive. Only this metadata and the session's row are judged.
 import { type CustomDecorator, SetMetadata } from '@nestjs/common';
 
-/** Metadata keys of the demands. */
+/** Metadata key of {@link RequireScopes}. */
 export const REQUIRED_SCOPES = Symbol('nest-oauth-client:scopes');
+/** Metadata key of {@link RequireFreshAuth}. */
 export const REQUIRED_FRESHNESS = Symbol('nest-oauth-client:fresh');
+/** Metadata key of {@link RequireAcr}. */
 export const REQUIRED_ACR = Symbol('nest-oauth-client:acr');
 
 /** Demands that the user granted all of these scopes. Otherwise 403 `insufficient_scope`. */
