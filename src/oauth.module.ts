@@ -7,6 +7,7 @@ import { AccountUnlinker } from './accounts/account-unlinker.js';
 import { AccountService } from './accounts/account.service.js';
 import { AccountController, accountControllerAt } from './auth/account.controller.js';
 import { AuthController, authControllerAt } from './auth/auth.controller.js';
+import { FormPost } from './auth/form-post.service.js';
 import { LinkRepository } from './auth/link.repository.js';
 import { LinkService } from './auth/link.service.js';
 import { LoginRepository } from './auth/login.repository.js';
@@ -72,7 +73,7 @@ const SERVICES: NestProvider[] = [
   ...[GrantRepository, RevocationRepository, RevocationOutbox, StoredTokens, GrantEnder, Refresher, TokenService],
   ...[SessionRepository, SessionLookup, SessionTouches, SessionService, StepUp, SessionGuard],
   ...[LoginStarter, LoginAnswerer, OAuthStrategy, StrategyRunner],
-  ...[LoginRepository, LoginService, LogoutRepository, LogoutService, ProviderLogout, OAuthExceptionFilter],
+  ...[LoginRepository, LoginService, FormPost, LogoutRepository, LogoutService, ProviderLogout, OAuthExceptionFilter],
   ...[
     StepUpLogin,
     LinkRepository,

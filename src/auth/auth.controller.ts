@@ -24,6 +24,7 @@ import { WebResponse } from '../sessions/web-response.js';
 import { asReturnTo, safeReturnTo } from '../state/return-to.js';
 import { LoginStarter, singleParameters } from '../strategy/login-start.service.js';
 import { StrategyRunner } from '../strategy/strategy-runner.service.js';
+import { FormPost } from './form-post.service.js';
 import { LoginService } from './login.service.js';
 import { LinkService } from './link.service.js';
 import { LogoutService } from './logout.service.js';
@@ -44,6 +45,7 @@ export class AuthController {
     private readonly stepUps: StepUpLogin,
     private readonly sessions: SessionService,
     private readonly starter: LoginStarter,
+    private readonly posts: FormPost,
     private readonly providers: ProviderRegistry,
     private readonly urls: AuthUrls,
     private readonly options: ResolvedOptions,
@@ -84,6 +86,8 @@ export class AuthController {
   @Get(':provider/callback')
   async callback(@Req() req: unknown, @Res() res: unknown, @Param('provider') provider: string): Promise<void> {
     const [request, response] = navigation(req, res);
+    // Codes of a form_post provider never enter a URL.
+    this.posts.assertMethod(provider, 'GET');
     await this.#finish(request, response, provider);
   }
 
@@ -142,9 +146,13 @@ export class AuthController {
   /** The callback is open for POST only where the provider is declared to answer that way. */
   @Post(':provider/callback')
   @HttpCode(200)
-  postedCallback(@Param('provider') provider: string): void {
-    this.providers.get(provider);
-    throw new OAuthError('method_not_allowed', { headers: { allow: 'GET' } });
+  async postedCallback(@Req() req: unknown, @Res() res: unknown, @Param('provider') provider: string): Promise<void> {
+    const [request, response] = [new WebRequest(req), new WebResponse(res)];
+    this.posts.assertMethod(provider, 'POST');
+    const relay = await this.posts.relay(request, provider);
+    if (!relay) return this.#finish(request, response, provider);
+    response.secure(relay.headers);
+    response.send(200, 'text/html; charset=utf-8', relay.page);
   }
 
   /** Logins begin with GET. */

@@ -8,7 +8,7 @@ import { Database } from '../database/database.service.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { GrantEnder } from '../grants/grant-ender.service.js';
-import { accessTokenContext, type GrantOwner, refreshTokenContext } from '../grants/grant-sealing.js';
+import { accessTokenContext, dpopKeyContext, type GrantOwner, refreshTokenContext } from '../grants/grant-sealing.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { BROWSER_COOKIE_MAX_AGE, serializeCookie } from '../sessions/cookies.js';
@@ -128,7 +128,7 @@ export class LoginService {
   /** Everything that a login writes, secrets sealed. @param given.accountBound the grant is the account's, whatever the provider's option says */
   async prepare(
     request: WebRequest,
-    { attempt, identity, tokens }: VerifiedLogin,
+    { attempt, identity, tokens, dpopKey }: VerifiedLogin,
     given: { userId: string | null; token: string; accountBound?: boolean },
   ): Promise<LoginWrite> {
     const { provider, pending } = attempt;
@@ -141,10 +141,11 @@ export class LoginService {
       subject: identity.subject,
       sessionGrantId: sessionBound ? grantId : null,
     };
-    const [accessToken, refreshToken, idToken] = await Promise.all([
+    const [accessToken, refreshToken, idToken, sealedKey] = await Promise.all([
       this.sealer.seal(accessTokenContext(owner, ''), tokens.accessToken),
       tokens.refreshToken === null ? null : this.sealer.seal(refreshTokenContext(owner), tokens.refreshToken),
       tokens.idToken === null ? null : this.sealer.seal(idTokenContext(sessionId), tokens.idToken),
+      dpopKey === undefined ? null : this.sealer.seal(dpopKeyContext(owner), dpopKey),
     ]);
     const oldToken = request.cookie('session', secure).value;
     const ceilings = [identity.sessionExpiry, lifetimes.bindToIdToken ? identity.idTokenExpiresAt : null].filter(
@@ -167,7 +168,7 @@ export class LoginService {
         scope: tokens.scope,
         refreshToken,
         refreshExpiresIn: tokens.refreshExpiresIn,
-        dpopKey: null,
+        dpopKey: sealedKey,
         accessToken,
         tokenType: tokens.tokenType,
         expiresIn: tokens.expiresIn,

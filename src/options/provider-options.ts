@@ -4,7 +4,13 @@ import type { OAuthProfile } from './login.js';
 
 /** How this application proves who it is at the token endpoint (RFC 6749 §2.3, RFC 7523, OIDC Core §9). */
 export type ClientAuthentication =
-  'client_secret_post' | 'client_secret_basic' | 'client_secret_jwt' | 'private_key_jwt' | 'none';
+  | 'client_secret_post'
+  | 'client_secret_basic'
+  | 'client_secret_jwt'
+  | 'private_key_jwt'
+  | 'tls_client_auth'
+  | 'self_signed_tls_client_auth'
+  | 'none';
 
 /** Options that every kind of provider has. */
 export interface CommonProviderOptions {
@@ -32,12 +38,23 @@ export interface CommonProviderOptions {
   acrValues?: readonly string[];
   /** Resource indicators (RFC 8707). */
   resource?: readonly string[];
-  /** How the provider answers. `form_post` is the only one that opens the callback for POST. @defaultValue `query` */
+  /** The `claims` parameter (OIDC Core §5.5), e.g. `{ id_token: { email: { essential: true } } }`. */
+  claims?: Readonly<Record<string, unknown>>;
+  /** What exactly is to be allowed (RFC 9396). */
+  authorizationDetails?: readonly Readonly<Record<string, unknown>>[];
+  /** Send the authorization request as a signed request object (RFC 9101), with the first `clientPrivateKey`. @defaultValue where the metadata requires it */
+  signedRequest?: boolean;
+  /** How the provider answers. `form_post` opens the callback for POST and closes it for GET; `jwt` accepts signed responses only (JARM). @defaultValue `query` */
   responseMode?: 'query' | 'form_post' | 'jwt';
   /** Pushed authorization requests (RFC 9126). @defaultValue where the metadata requires it */
   par?: boolean;
-  /** Sender-constrained tokens (RFC 9449): a key per grant, sealed. @defaultValue false */
+  /** Sender-constrained tokens (RFC 9449): a key per grant, sealed. A provider that answers with plain bearer tokens is refused. @defaultValue false */
   dpop?: boolean;
+  /**
+   * A security profile. `fapi2` (FAPI 2.0 Security Profile) turns on pushed requests and DPoP, demands `private_key_jwt`
+   * or `tls_client_auth` and `iss` in responses, accepts no RS256, and refuses a provider whose metadata cannot meet it.
+   */
+  security?: 'fapi2';
   /** Origins that `tokens.fetch()` may send the access token to, e.g. `['https://api.github.com']`. @defaultValue the userinfo endpoint's origin */
   apiOrigins?: readonly string[];
   /** Whose the tokens are: the account's (shared by its sessions, survives logout while needed) or one session's. @defaultValue `account` */
@@ -54,11 +71,14 @@ export interface CommonProviderOptions {
   refreshTokenLifetime?: number;
   /** Deadline of one request to the provider, milliseconds, including the body. @defaultValue 10000 */
   timeout?: number;
+  /** An undici `Agent` for all requests to this provider: client certificates (`tls_client_auth`), a private CA, a proxy. */
+  dispatcher?: object;
   authorizationEndpoint?: string;
   tokenEndpoint?: string;
   userinfoEndpoint?: string;
   revocationEndpoint?: string;
   endSessionEndpoint?: string;
+  pushedAuthorizationRequestEndpoint?: string;
   jwksUri?: string;
 }
 
@@ -68,7 +88,7 @@ export interface OidcProviderOptions extends CommonProviderOptions {
   issuer: string;
   /** Call the userinfo endpoint at login. @defaultValue true where the metadata names one */
   userinfo?: boolean;
-  /** The one accepted signature algorithm of ID tokens. @defaultValue those in the metadata, never `none` nor HMAC */
+  /** The one accepted signature algorithm of ID tokens. `HS256` (with the client secret) is accepted only by naming it here. @defaultValue those in the metadata, never `none` nor HMAC */
   idTokenSignedResponseAlg?: string;
   /** Accept logout tokens without `exp`, at most two minutes old, from providers that leave it out. @defaultValue false */
   logoutTokenWithoutExp?: boolean;

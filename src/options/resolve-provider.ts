@@ -1,11 +1,13 @@
 // Checks one provider definition and fills in its defaults. The result is frozen; nobody reads the raw definition again.
 import { kindOf, type Problems, shown } from './problems.js';
 import type { ClientAuthentication, ProviderDefinition } from './provider-options.js';
+import { resolveSecurity } from './resolve-security.js';
 import { originFault, urlFault } from './urls.js';
 
 const KEYS = [
   'kind', 'quirks', 'name', 'displayName', 'clientId', 'clientSecret', 'clientAuthentication', 'clientPrivateKey', 'scope',
-  'authorizationParams', 'loginParams', 'prompt', 'maxAge', 'acrValues', 'resource', 'responseMode', 'par', 'dpop', 'apiOrigins',
+  'authorizationParams', 'loginParams', 'prompt', 'maxAge', 'acrValues', 'resource', 'claims', 'authorizationDetails',
+  'signedRequest', 'responseMode', 'par', 'dpop', 'security', 'apiOrigins', 'dispatcher', 'pushedAuthorizationRequestEndpoint',
   'grant', 'revocation', 'keepGrant', 'staticRefreshToken', 'defaultExpiresIn', 'refreshTokenLifetime', 'timeout',
   'authorizationEndpoint', 'tokenEndpoint', 'userinfoEndpoint', 'revocationEndpoint', 'endSessionEndpoint', 'jwksUri',
   'issuer', 'userinfo', 'idTokenSignedResponseAlg', 'logoutTokenWithoutExp', 'profile',
@@ -47,6 +49,7 @@ export type ResolvedProvider = Omit<ProviderDefinition, 'clientPrivateKey'> & {
   readonly resource: readonly string[];
   readonly responseMode: 'query' | 'form_post' | 'jwt';
   readonly dpop: boolean;
+  readonly signedRequest: boolean;
   readonly apiOrigins: readonly string[];
   readonly grant: 'account' | 'session';
   readonly revocation: 'token' | 'grant';
@@ -79,6 +82,7 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
     'userinfoEndpoint',
     'revocationEndpoint',
     'endSessionEndpoint',
+    'pushedAuthorizationRequestEndpoint',
     'jwksUri',
     'issuer',
   ] as const) {
@@ -113,6 +117,7 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
       ? at('idTokenSignedResponseAlg').oneOf(definition.idTokenSignedResponseAlg, ALGORITHMS, undefined)
       : undefined;
 
+  const secured = resolveSecurity(definition, problems);
   const synthetic = definition.kind === 'oauth2' && definition.issuer === undefined;
   const keys = definition.clientPrivateKey === undefined ? [] : [definition.clientPrivateKey].flat();
   return Object.freeze({
@@ -121,6 +126,7 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
     displayName: definition.displayName === undefined ? name : at('displayName').text(definition.displayName),
     clientId: at('clientId').text(definition.clientId),
     clientAuthentication: resolveClientAuthentication(definition, keys.length > 0, problems),
+    ...secured,
     clientPrivateKeys: Object.freeze(keys.map((key, index) => checkedKey(key, at('clientPrivateKey').at(index)))),
     issuer: synthetic ? `oauth2:${name}` : (definition.issuer ?? ''),
     syntheticIssuer: synthetic,
@@ -130,7 +136,6 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
     acrValues: at('acrValues').texts(definition.acrValues, []),
     resource: at('resource').texts(definition.resource, []),
     responseMode: at('responseMode').oneOf(definition.responseMode, ['query', 'form_post', 'jwt'], 'query'),
-    dpop: at('dpop').boolean(definition.dpop, false),
     apiOrigins,
     grant: at('grant').oneOf(definition.grant, ['account', 'session'], 'account'),
     revocation: at('revocation').oneOf(definition.revocation, ['token', 'grant'], 'grant'),
@@ -157,7 +162,6 @@ function checkOptional(definition: ProviderDefinition, at: (key: string) => Prob
   if (definition.prompt !== undefined) at('prompt').text(definition.prompt);
   for (const key of ['maxAge', 'defaultExpiresIn', 'refreshTokenLifetime'] as const)
     at(key).number(definition[key], 0, 0, 315_360_000);
-  at('par').boolean(definition.par, undefined);
   if (definition.kind === 'oidc') at('userinfo').boolean(definition.userinfo, undefined);
 }
 
@@ -184,10 +188,13 @@ function resolveClientAuthentication(
     'client_secret_basic',
     'client_secret_jwt',
     'private_key_jwt',
+    'tls_client_auth',
+    'self_signed_tls_client_auth',
     'none',
   ] as const;
   const method = place.oneOf(definition.clientAuthentication, methods, undefined);
   if (definition.clientSecret !== undefined) problems.at('clientSecret').text(definition.clientSecret, true);
+  if (method?.endsWith('tls_client_auth')) return method;
   if (method === 'none') {
     if (definition.clientSecret !== undefined || hasKey)
       place.add(`'none' contradicts the clientSecret or clientPrivateKey given beside it`);
@@ -200,7 +207,12 @@ function resolveClientAuthentication(
   if (method === undefined && definition.clientSecret === undefined && !hasKey) {
     problems.at('clientSecret').add(`is missing; a client without credential must say clientAuthentication: 'none'`);
   }
-  return method ?? (definition.clientSecret === undefined && hasKey ? 'private_key_jwt' : undefined);
+  return (
+    method ??
+    (hasKey && (definition.clientSecret === undefined || definition.security === 'fapi2')
+      ? 'private_key_jwt'
+      : undefined)
+  );
 }
 
 function checkedKey(key: object, problems: Problems): Readonly<Record<string, unknown>> {

@@ -25,12 +25,16 @@ export async function clientAuthentication(
     case 'client_secret_jwt':
       return client.ClientSecretJwt(secret);
     case 'private_key_jwt':
-      return client.PrivateKeyJwt(await importPrivateKey(definition));
+      return client.PrivateKeyJwt(await importPrivateKey(definition.clientPrivateKeys[0]!));
+    case 'tls_client_auth':
+    case 'self_signed_tls_client_auth':
+      return client.TlsClientAuth();
   }
 }
 
-async function importPrivateKey(definition: ResolvedProvider): Promise<client.PrivateKey> {
-  const jwk = definition.clientPrivateKeys[0] as JWK;
+/** A private JWK as the protocol library signs with it, under its name if it has one. */
+export async function importPrivateKey(given: object): Promise<client.PrivateKey> {
+  const jwk = given as JWK;
   const alg = jwk.alg ?? defaultAlgorithm(jwk);
   const key = (await importJWK({ ...jwk, alg }, alg)) as client.CryptoKey;
   return { key, ...(typeof jwk.kid === 'string' ? { kid: jwk.kid } : {}) };

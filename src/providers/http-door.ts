@@ -17,6 +17,8 @@ export interface DoorRequest {
   signal?: AbortSignal | null | undefined;
   /** Name of the provider, for the error. */
   provider: string;
+  /** An undici dispatcher of the application's own: client certificates, a private CA, a proxy. */
+  dispatcher?: object | undefined;
 }
 
 /** An answer whose body is already read. */
@@ -51,6 +53,7 @@ export async function requestProvider(request: DoorRequest): Promise<DoorAnswer>
       signal,
       ...(request.headers ? { headers: request.headers } : {}),
       ...(request.body == null ? {} : { body: request.body }),
+      ...through(request.dispatcher),
     });
     const body = await readBounded(response, request.provider);
     const contentType = (response.headers.get('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase();
@@ -70,14 +73,22 @@ export async function requestProvider(request: DoorRequest): Promise<DoorAnswer>
  * Sends one request to a provider's API and hands the answer out as it streams. Redirects come back as they are.
  * @throws {ProviderError} `provider_unavailable`
  */
-export async function streamFromApi(url: URL, init: RequestInit, provider: string): Promise<Response> {
+export async function streamFromApi(
+  url: URL,
+  init: RequestInit,
+  { provider, dispatcher }: Pick<DoorRequest, 'provider' | 'dispatcher'>,
+): Promise<Response> {
   try {
-    return await fetch(secured(url, provider), { ...init, redirect: 'manual' });
+    return await fetch(secured(url, provider), { ...init, redirect: 'manual', ...through(dispatcher) });
   } catch (error) {
     // The caller's own abort is the caller's business.
     if (init.signal?.aborted) throw error;
     throw brokenOff(error, { provider, answered: false, timedOut: false });
   }
+}
+
+function through(dispatcher: object | undefined): RequestInit {
+  return dispatcher === undefined ? {} : ({ dispatcher } as RequestInit);
 }
 
 function secured(given: string | URL, provider: string): URL {

@@ -18,6 +18,8 @@ const MAX_STALE = 3_600_000;
 const COOLDOWN = 10_000;
 /** More keys than this are no key set but an attack. */
 const MAX_KEYS = 100;
+/** Most keys tried for one token. */
+const MAX_CANDIDATES = 10;
 
 /** Algorithms that a signature may have: never `none`, never HMAC (whose key would be public). */
 export const SIGNATURE_ALGORITHMS: readonly string[] = [
@@ -31,6 +33,7 @@ export class KeySet {
   #keys: { find: Finder; fetchedAt: number } | undefined;
   #fetching: Promise<Finder> | undefined;
   #lastForced = -Infinity;
+  #lastFailure = -Infinity;
 
   /**
    * @param provider name of the provider, for errors
@@ -59,7 +62,10 @@ export class KeySet {
       if (typeof alg !== 'string' || !algorithms.includes(alg))
         throw new errors.JOSEAlgNotAllowed(`algorithm is not among ${algorithms.join(', ')}`);
       if (crit !== undefined) throw new errors.JOSENotSupported('critical header parameters are not supported');
-      return await this.#verifyWith(jws, algorithms, await this.#current());
+      const before = this.#keys;
+      const find = await this.#current();
+      // Keys fetched a moment ago, for this very token, are as good as they get.
+      return await this.#verifyWith(jws, algorithms, { find, fresh: this.#keys !== before });
     } catch (error) {
       if (error instanceof ProviderError) throw error;
       throw new ProviderError('invalid_id_token', { provider: this.provider, cause: outline(error) });
@@ -69,13 +75,16 @@ export class KeySet {
   async #verifyWith(
     jws: string,
     algorithms: readonly string[],
-    find: Finder,
+    { find, fresh }: { find: Finder; fresh: boolean },
   ): Promise<{ header: JWTHeaderParameters; payload: Uint8Array }> {
     const options = { algorithms: [...algorithms] };
-    const verified = await compactVerify(jws, find, options).catch(async (error: unknown) => {
-      if (!(error instanceof errors.JWKSNoMatchingKey) || this.now() - this.#lastForced < COOLDOWN) throw error;
+    const verified = await verifyWithAny(jws, find, options).catch(async (error: unknown) => {
+      // A key may have been replaced under its old name, or have none: then the signature fails instead.
+      const outdated =
+        error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWSSignatureVerificationFailed;
+      if (!outdated || fresh || this.now() - this.#lastForced < COOLDOWN) throw error;
       this.#lastForced = this.now();
-      return compactVerify(jws, await this.#fetch(), options);
+      return verifyWithAny(jws, await this.#fetch(), options);
     });
     return { header: verified.protectedHeader, payload: verified.payload };
   }
@@ -83,10 +92,14 @@ export class KeySet {
   async #current(): Promise<Finder> {
     const age = this.#keys ? this.now() - this.#keys.fetchedAt : Infinity;
     if (this.#keys && age < MAX_AGE) return this.#keys.find;
+    const usable = this.#keys && age < MAX_STALE ? this.#keys.find : undefined;
+    // While the key endpoint is down, not every login waits for its deadline.
+    if (usable && this.now() - this.#lastFailure < COOLDOWN) return usable;
     try {
       return await this.#fetch();
     } catch (error) {
-      if (this.#keys && age < MAX_STALE) return this.#keys.find;
+      this.#lastFailure = this.now();
+      if (usable) return usable;
       throw error;
     }
   }
@@ -100,6 +113,29 @@ export class KeySet {
       })
       .finally(() => (this.#fetching = undefined));
     return this.#fetching;
+  }
+}
+
+/** Several keys may fit where names are missing or shared: each is tried, as long as they are few. */
+async function verifyWithAny(
+  jws: string,
+  find: Finder,
+  options: { algorithms: string[] },
+): ReturnType<typeof compactVerify> {
+  try {
+    return await compactVerify(jws, find, options);
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    let tried = 0;
+    for await (const key of error) {
+      if (++tried > MAX_CANDIDATES) break;
+      try {
+        return await compactVerify(jws, key, options);
+      } catch (failure) {
+        if (!(failure instanceof errors.JWSSignatureVerificationFailed)) throw failure;
+      }
+    }
+    throw new errors.JWSSignatureVerificationFailed();
   }
 }
 

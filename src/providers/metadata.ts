@@ -20,6 +20,10 @@ export async function loadMetadata(definition: ResolvedProvider): Promise<client
     const value = metadata[endpoint];
     if (value !== undefined) assertEndpoint(endpoint, value, definition);
   }
+  const aliases = metadata.mtls_endpoint_aliases;
+  if (aliases !== undefined)
+    for (const [name, value] of Object.entries(aliases))
+      assertEndpoint(`mtls_endpoint_aliases.${name}`, value, definition);
   for (const endpoint of [
     'authorization_endpoint',
     'token_endpoint',
@@ -34,12 +38,14 @@ export async function loadMetadata(definition: ResolvedProvider): Promise<client
 function configured(definition: ResolvedProvider): Partial<client.ServerMetadata> {
   const { authorizationEndpoint, tokenEndpoint, userinfoEndpoint, revocationEndpoint, endSessionEndpoint, jwksUri } =
     definition;
+  const { pushedAuthorizationRequestEndpoint } = definition;
   const endpoints = {
     authorization_endpoint: authorizationEndpoint,
     token_endpoint: tokenEndpoint,
     userinfo_endpoint: userinfoEndpoint,
     revocation_endpoint: revocationEndpoint,
     end_session_endpoint: endSessionEndpoint,
+    pushed_authorization_request_endpoint: pushedAuthorizationRequestEndpoint,
     jwks_uri: jwksUri,
   };
   return Object.fromEntries(Object.entries(endpoints).filter(([, value]) => value !== undefined));
@@ -47,9 +53,15 @@ function configured(definition: ResolvedProvider): Partial<client.ServerMetadata
 
 /** `/.well-known/openid-configuration` below the issuer (OIDC Discovery §4), with the issuer compared to the letter. */
 async function discover(definition: ResolvedProvider): Promise<client.ServerMetadata> {
-  const { name: provider, issuer, timeout } = definition;
+  const { name: provider, issuer, timeout, dispatcher } = definition;
   const url = `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
-  const answer = await requestProvider({ url, timeout, provider, headers: { accept: 'application/json' } });
+  const answer = await requestProvider({
+    url,
+    timeout,
+    provider,
+    dispatcher,
+    headers: { accept: 'application/json' },
+  });
   if (answer.status !== 200) throw invalid(definition, `discovery answered with status ${answer.status}`);
   if (answer.contentType !== 'application/json')
     throw invalid(definition, 'discovery did not answer with application/json');

@@ -2,6 +2,7 @@
 // with a redirect to another one.
 import { OAuthError } from '../errors/oauth-error.js';
 import type { ProfileContext } from '../options/provider-options.js';
+import { apiProof, wantsNonce } from './dpop.js';
 import { streamFromApi } from './http-door.js';
 import type { ProviderConnection } from './provider-connection.js';
 import { ProviderError } from './provider-fault.js';
@@ -14,6 +15,8 @@ const MAX_PROFILE_BYTES = 1024 * 1024;
 export interface SentToken {
   readonly value: string;
   readonly type: 'Bearer' | 'DPoP';
+  /** The key that a `DPoP` token is bound to. */
+  readonly dpopKey?: string | undefined;
 }
 
 /** The API side of one provider. */
@@ -49,7 +52,6 @@ export class ProviderApi {
    * @throws {OAuthError} `origin_not_allowed`, `provider_unavailable`
    */
   async fetch(token: SentToken, given: string | URL, init: RequestInit = {}): Promise<Response> {
-    const provider = this.connection.definition.name;
     let url = await this.allowed(given);
     const { origin } = url;
     const headers = new Headers(init.headers);
@@ -58,16 +60,12 @@ export class ProviderApi {
     if (!headers.has('user-agent')) headers.set('user-agent', 'nest-oauth-client');
     let request: RequestInit = { ...init };
     for (let hop = 0; ; hop++) {
-      const sent = new Headers(headers);
-      if (url.origin === origin) sent.set('authorization', `${token.type} ${token.value}`);
-      const response = await streamFromApi(url, { ...request, headers: sent }, provider);
+      const response = await this.#send(url.origin === origin ? token : null, url, { ...request, headers });
       const location = response.headers.get('location');
       if (init.redirect === 'manual' || ![301, 302, 303, 307, 308].includes(response.status) || location === null)
         return response;
       if (init.redirect === 'error' || hop === MAX_REDIRECTS || !URL.canParse(location, url.href)) return response;
-      const replayable =
-        request.body == null || typeof request.body === 'string' || request.body instanceof URLSearchParams;
-      if ([307, 308].includes(response.status) && !replayable) return response;
+      if ([307, 308].includes(response.status) && !isReplayable(request.body)) return response;
       await response.body?.cancel();
       url = new URL(location, url);
       if (
@@ -82,10 +80,39 @@ export class ProviderApi {
     }
   }
 
+  /** One request, with the token in its header; a server that wants its latest DPoP nonce is asked once more. */
+  async #send(token: SentToken | null, url: URL, request: RequestInit & { headers: Headers }): Promise<Response> {
+    const { definition, nonces } = this.connection;
+    for (let attempt = 1; ; attempt++) {
+      const headers = new Headers(request.headers);
+      if (token) {
+        headers.set('authorization', `${token.type} ${token.value}`);
+        if (token.dpopKey !== undefined) {
+          const method = new Request(url, { method: request.method ?? 'GET' }).method;
+          const proven = { method, url, accessToken: token.value, nonce: nonces.at(url) };
+          headers.set('dpop', await apiProof(token.dpopKey, proven));
+        }
+      }
+      const response = await streamFromApi(
+        url,
+        { ...request, headers },
+        { provider: definition.name, dispatcher: definition.dispatcher },
+      );
+      if (token?.dpopKey === undefined) return response;
+      const told = nonces.note(url, response.headers);
+      if (attempt > 1 || !told || !wantsNonce(response) || !isReplayable(request.body)) return response;
+      await response.body?.cancel();
+    }
+  }
+
   /** What a `profile` function gets to work with. */
-  profileContext(tokens: TokenSet, known: Pick<ProfileContext, 'claims' | 'userinfo'>): ProfileContext {
+  profileContext(
+    tokens: TokenSet,
+    known: Pick<ProfileContext, 'claims' | 'userinfo'>,
+    dpopKey?: string,
+  ): ProfileContext {
     const { definition } = this.connection;
-    const token: SentToken = { value: tokens.accessToken, type: tokens.tokenType };
+    const token: SentToken = { value: tokens.accessToken, type: tokens.tokenType, dpopKey };
     const bounded = (init: RequestInit = {}): RequestInit => ({
       ...init,
       signal: AbortSignal.timeout(definition.timeout),
@@ -104,6 +131,10 @@ export class ProviderApi {
       },
     };
   }
+}
+
+function isReplayable(body: RequestInit['body']): boolean {
+  return body == null || typeof body === 'string' || body instanceof URLSearchParams;
 }
 
 async function readJson(response: Response, provider: string): Promise<unknown> {

@@ -3,9 +3,12 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import * as client from 'openid-client';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
 import { clientAuthentication } from './client-authentication.js';
+import { dpopHandle, DpopNonces } from './dpop.js';
+import { assertFapi2 } from './fapi.js';
 import { type DoorAnswer, requestProvider } from './http-door.js';
 import { CLOCK_TOLERANCE } from './id-token.js';
-import { KeySet, SIGNATURE_ALGORITHMS } from './key-set.js';
+import { acceptedAlgorithms, verifiedClaims } from './id-token-signature.js';
+import { KeySet } from './key-set.js';
 import { loadMetadata } from './metadata.js';
 import { asProviderError, ProviderError } from './provider-fault.js';
 import { parseJsonObject } from './strict-json.js';
@@ -22,6 +25,11 @@ export interface CallContext {
   onIssued?: (tokens: { accessToken: string; refreshToken: string | null }) => void;
 }
 
+/** What a running call knows besides. */
+interface RunningCall extends CallContext {
+  readonly metadata: client.ServerMetadata;
+}
+
 interface Loaded {
   config: client.Configuration;
   metadata: client.ServerMetadata;
@@ -31,11 +39,21 @@ interface Loaded {
 /** Holds the library's configuration of one provider and answers the library's requests. */
 export class ProviderConnection {
   readonly keySet: KeySet;
-  readonly #context = new AsyncLocalStorage<CallContext>();
+  /** Nonces for DPoP proofs, of the authorization server and of APIs. */
+  readonly nonces = new DpopNonces();
+  readonly #context = new AsyncLocalStorage<RunningCall>();
   #loaded: Loaded | undefined;
   #loading: Promise<Loaded> | undefined;
 
-  constructor(readonly definition: ResolvedProvider) {
+  /**
+   * @param moved told when reloaded metadata names other hosts than before
+   * @param now monotonic milliseconds
+   */
+  constructor(
+    readonly definition: ResolvedProvider,
+    private readonly moved: (endpoints: readonly string[]) => void = () => undefined,
+    private readonly now: () => number = () => performance.now(),
+  ) {
     this.keySet = new KeySet(definition.name, () => this.#downloadKeys());
   }
 
@@ -45,7 +63,7 @@ export class ProviderConnection {
    */
   async load(): Promise<Loaded> {
     if (this.#loaded) {
-      if (performance.now() - this.#loaded.loadedAt > METADATA_MAX_AGE) this.#reload().catch(() => undefined);
+      if (this.now() - this.#loaded.loadedAt > METADATA_MAX_AGE) this.#reload().catch(() => undefined);
       return this.#loaded;
     }
     return this.#reload();
@@ -59,7 +77,7 @@ export class ProviderConnection {
   ): Promise<T> {
     try {
       const loaded = await this.load();
-      return await this.#context.run(context, () => work(loaded));
+      return await this.#context.run({ ...context, metadata: loaded.metadata }, () => work(loaded));
     } catch (error) {
       throw asProviderError(error, this.definition.name, fallback);
     }
@@ -67,9 +85,12 @@ export class ProviderConnection {
 
   /** Algorithms that a signature of this provider may have. */
   signatureAlgorithms(advertised: readonly string[] | undefined): readonly string[] {
-    const { idTokenSignedResponseAlg: pinned } = this.definition;
-    if (pinned !== undefined) return [pinned];
-    return SIGNATURE_ALGORITHMS.filter((alg) => (advertised ?? ['RS256']).includes(alg));
+    return acceptedAlgorithms(this.definition, advertised);
+  }
+
+  /** The library's option that makes a request with a proof of this key; empty without one. */
+  async dpop(config: client.Configuration, key: string | undefined): Promise<client.DPoPOptions> {
+    return key === undefined ? {} : { DPoP: await dpopHandle(config, key, this.nonces) };
   }
 
   #reload(): Promise<Loaded> {
@@ -80,6 +101,7 @@ export class ProviderConnection {
   async #build(): Promise<Loaded> {
     const { definition } = this;
     const metadata = await loadMetadata(definition);
+    if (definition.security === 'fapi2') assertFapi2(metadata, definition);
     const authentication = await clientAuthentication(definition, metadata.token_endpoint_auth_methods_supported);
     const config = new client.Configuration(
       metadata,
@@ -89,6 +111,7 @@ export class ProviderConnection {
         ...(definition.idTokenSignedResponseAlg
           ? { id_token_signed_response_alg: definition.idTokenSignedResponseAlg }
           : {}),
+        ...(definition.clientAuthentication?.endsWith('tls_client_auth') ? { use_mtls_endpoint_aliases: true } : {}),
       },
       authentication,
     );
@@ -96,31 +119,35 @@ export class ProviderConnection {
     config.timeout = 0;
     // The door itself refuses plain http anywhere but on loopback.
     client.allowInsecureRequests(config);
-    this.#loaded = { config, metadata, loadedAt: performance.now() };
+    const moved = this.#loaded ? movedEndpoints(this.#loaded.metadata, metadata) : [];
+    this.#loaded = { config, metadata, loadedAt: this.now() };
+    if (moved.length > 0) this.moved(moved);
     return this.#loaded;
   }
 
   /** Answers one request of the library. Tokens are made regular and signatures checked before the library sees them. */
   async #answer(url: string, options: client.CustomFetchOptions): Promise<Response> {
     const { definition } = this;
-    const context = this.#context.getStore() ?? {};
+    const context = this.#context.getStore();
     const answer = await requestProvider({
       url,
       method: options.method,
       headers: options.headers,
       body: options.body as RequestInit['body'],
       timeout: definition.timeout,
-      signal: context.signal,
+      signal: context?.signal,
       provider: definition.name,
+      dispatcher: definition.dispatcher,
     });
-    const metadata = this.#loaded?.metadata;
-    if (url === metadata?.token_endpoint) return this.#answerTokens(answer, context);
-    if (answer.contentType === 'application/jwt' && answer.status === 200) {
-      await this.keySet.verify(
+    this.nonces.note(url, answer.headers);
+    // By what was asked, not by where: the same address can be spelled in many ways.
+    if (options.body instanceof URLSearchParams && options.body.has('grant_type'))
+      return this.#answerTokens(answer, context);
+    if (answer.contentType === 'application/jwt' && answer.status === 200)
+      await this.#verified(
         answer.body.toString('utf8').trim(),
-        this.signatureAlgorithms(metadata?.userinfo_signing_alg_values_supported),
+        context?.metadata.userinfo_signing_alg_values_supported,
       );
-    }
     if (answer.contentType === 'application/json' && answer.status < 300) this.#assertObject(answer);
     return new Response(answer.body.length > 0 ? new Uint8Array(answer.body) : null, {
       status: answer.status,
@@ -128,25 +155,26 @@ export class ProviderConnection {
     });
   }
 
-  async #answerTokens(answer: DoorAnswer, context: CallContext): Promise<Response> {
+  async #answerTokens(answer: DoorAnswer, context: RunningCall | undefined): Promise<Response> {
     const { name: provider, quirks = {}, kind } = this.definition;
     const response = regularTokenResponse(answer, { provider, quirks, keepIdToken: kind === 'oidc' });
     if (response.status !== 200 || response.headers.get('content-type') !== 'application/json') return response;
     const body = (await response.clone().json()) as Record<string, unknown>;
     if (typeof body.access_token === 'string') {
-      context.onIssued?.({
+      context?.onIssued?.({
         accessToken: body.access_token,
         refreshToken: typeof body.refresh_token === 'string' ? body.refresh_token : null,
       });
     }
     // The specification lets a client skip the signature here (OIDC Core §3.1.3.7, 6); we do not.
-    if (typeof body.id_token === 'string') {
-      await this.keySet.verify(
-        body.id_token,
-        this.signatureAlgorithms(this.#loaded?.metadata.id_token_signing_alg_values_supported),
-      );
-    }
+    if (typeof body.id_token === 'string')
+      await this.#verified(body.id_token, context?.metadata.id_token_signing_alg_values_supported);
     return response;
+  }
+
+  #verified(jwt: string, advertised: readonly string[] | undefined): Promise<Record<string, unknown>> {
+    const { definition, keySet } = this;
+    return verifiedClaims(jwt, { definition, keySet, algorithms: this.signatureAlgorithms(advertised) });
   }
 
   #assertObject(answer: DoorAnswer): void {
@@ -169,6 +197,7 @@ export class ProviderConnection {
       url,
       timeout,
       provider,
+      dispatcher: this.definition.dispatcher,
       headers: { accept: 'application/json, application/jwk-set+json' },
     });
     if (answer.status !== 200)
@@ -178,4 +207,15 @@ export class ProviderConnection {
       });
     return answer.body.toString('utf8');
   }
+}
+
+/** Endpoints that are on another host than before: perhaps a move, perhaps somebody's doing. */
+function movedEndpoints(before: client.ServerMetadata, after: client.ServerMetadata): string[] {
+  const host = (value: unknown) => (typeof value === 'string' ? new URL(value).host : undefined);
+  return Object.keys(after).filter(
+    (name) =>
+      /_endpoint$|^jwks_uri$/.test(name) &&
+      host(before[name]) !== undefined &&
+      host(after[name]) !== host(before[name]),
+  );
 }

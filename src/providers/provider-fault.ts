@@ -55,25 +55,27 @@ export function asProviderError(error: unknown, provider: string, fallback: OAut
       cause: outline(error),
     });
   }
-  return new ProviderError(fallback, {
+  const claim = failedClaim(error);
+  // The person authenticated too long ago: no fault of the provider.
+  return new ProviderError(claim === 'auth_time' ? 'insufficient_authentication' : fallback, {
     provider,
     cause: outline(error),
     ambiguous: true,
-    identityChanged: namesAnotherParty(error),
+    identityChanged: claim === 'iss' || claim === 'aud',
   });
 }
 
 /** The library tells in the cause of a failed comparison which claim it was. */
-function namesAnotherParty(error: unknown): boolean {
+function failedClaim(error: unknown): string | undefined {
   for (
     let at: unknown = error, depth = 0;
     typeof at === 'object' && at !== null && depth < 6;
     at = (at as { cause?: unknown }).cause, depth++
   ) {
     const { claim } = at as { claim?: unknown };
-    if (claim === 'iss' || claim === 'aud') return true;
+    if (typeof claim === 'string') return claim;
   }
-  return false;
+  return undefined;
 }
 
 function fromErrorBody(error: string, httpStatus: number, provider: string): ProviderError {

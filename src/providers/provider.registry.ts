@@ -1,6 +1,7 @@
 // All configured providers by name.
 import { Injectable } from '@nestjs/common';
 import { OAuthError } from '../errors/oauth-error.js';
+import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { Provider } from './provider.js';
 
@@ -9,8 +10,16 @@ import { Provider } from './provider.js';
 export class ProviderRegistry {
   readonly #providers: ReadonlyMap<string, Provider>;
 
-  constructor(options: ResolvedOptions) {
-    this.#providers = new Map(options.providers.map((definition) => [definition.name, new Provider(definition)]));
+  constructor(options: ResolvedOptions, events: OAuthEvents) {
+    const moved = (provider: string) => (endpoints: readonly string[]) =>
+      events.emit('alarm', {
+        code: 'provider_moved',
+        provider,
+        message: `the metadata of "${provider}" now names another host for ${endpoints.join(', ')}; pin the endpoint in the options if that was not announced`,
+      });
+    this.#providers = new Map(
+      options.providers.map((definition) => [definition.name, new Provider(definition, moved(definition.name))]),
+    );
   }
 
   /**

@@ -2,29 +2,19 @@
 import * as client from 'openid-client';
 import type { ProviderProfile } from '../options/provider-options.js';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
+import { type AuthorizationRequest, authorizationParameters } from './authorization-request.js';
 import { ProviderApi } from './provider-api.js';
 import { checkedSubject, claimDate, claimText, type Identity, mapProfile } from './identity.js';
+import { importPrivateKey } from './client-authentication.js';
 import { assertIdTokenClaims } from './id-token.js';
+import { acceptedAlgorithms } from './id-token-signature.js';
+import { type JarmParameters, jarmParameters } from './jarm.js';
 import { type CallContext, ProviderConnection } from './provider-connection.js';
 import { ProviderError } from './provider-fault.js';
 import { revokeToken } from './revocation.js';
+import { parseJsonObject } from './strict-json.js';
 import { LIFETIME, regularLifetime, scopeList } from './token-response.js';
 import { TokenSet } from './token-set.js';
-
-/** What is asked of the provider at the start of a login. */
-export interface AuthorizationRequest {
-  redirectUri: string;
-  state: string;
-  codeChallenge: string;
-  nonce: string;
-  scope: readonly string[];
-  prompt?: string;
-  /** Seconds. */
-  maxAge?: number;
-  acrValues?: readonly string[];
-  /** Further parameters that the application allowed by name. */
-  extra?: Readonly<Record<string, string>>;
-}
 
 /** What comes back at the end of it, with what was remembered. */
 export interface CodeExchange {
@@ -37,6 +27,8 @@ export interface CodeExchange {
   requestedScope: readonly string[];
   maxAge?: number;
   acrValues?: readonly string[];
+  /** The key that the login began with. */
+  dpopKey?: string;
   /** Told of tokens as soon as they exist, so that a later failure can revoke them. */
   onIssued: NonNullable<CallContext['onIssued']>;
 }
@@ -45,6 +37,8 @@ export interface CodeExchange {
 export interface Issued {
   tokens: TokenSet;
   claims: Readonly<Record<string, unknown>> | null;
+  /** The key that the tokens are bound to. */
+  dpopKey?: string;
 }
 
 /** A configured provider. All methods throw {@link ProviderError}. */
@@ -52,8 +46,12 @@ export class Provider {
   readonly api: ProviderApi;
   readonly #connection: ProviderConnection;
 
-  constructor(readonly definition: ResolvedProvider) {
-    this.#connection = new ProviderConnection(definition);
+  /** @param moved told when the provider's metadata names other hosts than before */
+  constructor(
+    readonly definition: ResolvedProvider,
+    moved?: (endpoints: readonly string[]) => void,
+  ) {
+    this.#connection = new ProviderConnection(definition, moved);
     this.api = new ProviderApi(this.#connection);
   }
 
@@ -87,48 +85,53 @@ export class Provider {
     return this.#connection.keySet.verify(jws, this.#connection.signatureAlgorithms(advertised));
   }
 
-  /** Absolute URL that the browser is sent to. Goes through PAR where the provider requires it or the option says so (RFC 9126). */
+  /**
+   * Absolute URL that the browser is sent to. Goes through PAR where the provider requires it or the option says so
+   * (RFC 9126), as a signed request object likewise (RFC 9101).
+   */
   async authorizationUrl(request: AuthorizationRequest): Promise<URL> {
     return this.#connection.call('provider_error', {}, async ({ config, metadata }) => {
-      const parameters = this.#authorizationParameters(request);
-      const required = metadata.require_pushed_authorization_requests === true;
-      if (required && this.definition.par === false) {
-        throw new ProviderError('invalid_metadata', {
-          provider: this.name,
-          cause: new Error('the provider requires pushed authorization requests: remove par: false'),
+      const { definition } = this;
+      let parameters = await authorizationParameters(definition, request);
+      const mustPush = metadata.require_pushed_authorization_requests === true;
+      if (mustPush && definition.par === false) throw this.#cannot('remove par: false, this provider demands PAR');
+      if (definition.signedRequest || metadata.require_signed_request_object === true) {
+        const [key] = definition.clientPrivateKeys;
+        if (!key) throw this.#cannot('this provider demands signed requests: give a clientPrivateKey');
+        const signed = await client.buildAuthorizationUrlWithJAR(config, parameters, await importPrivateKey(key));
+        // Some servers want the parameters of RFC 6749 outside as well; RFC 9101 §5 asks for client_id alone.
+        parameters = new URLSearchParams({
+          client_id: definition.clientId,
+          request: signed.searchParams.get('request')!,
         });
       }
-      return this.definition.par || required
-        ? client.buildAuthorizationUrlWithPAR(config, parameters)
+      return definition.par || mustPush
+        ? client.buildAuthorizationUrlWithPAR(config, parameters, await this.#connection.dpop(config, request.dpopKey))
         : client.buildAuthorizationUrl(config, parameters);
     });
   }
 
-  #authorizationParameters(request: AuthorizationRequest): URLSearchParams {
-    const { definition } = this;
-    const parameters = new URLSearchParams({ ...definition.authorizationParams, ...request.extra });
-    const prompt = request.prompt ?? definition.prompt;
-    const maxAge = request.maxAge ?? definition.maxAge;
-    const acrValues = request.acrValues ?? definition.acrValues;
-    if (prompt !== undefined) parameters.set('prompt', prompt);
-    if (maxAge !== undefined) parameters.set('max_age', String(maxAge));
-    if (acrValues.length > 0) parameters.set('acr_values', acrValues.join(' '));
-    if (definition.responseMode !== 'query') parameters.set('response_mode', definition.responseMode);
-    for (const resource of definition.resource) parameters.append('resource', resource);
-    if (request.scope.length > 0) parameters.set('scope', request.scope.join(' '));
-    if (definition.kind === 'oidc') parameters.set('nonce', request.nonce);
-    parameters.set('client_id', definition.clientId);
-    parameters.set('redirect_uri', request.redirectUri);
-    parameters.set('response_type', 'code');
-    parameters.set('state', request.state);
-    parameters.set('code_challenge', request.codeChallenge);
-    parameters.set('code_challenge_method', 'S256');
-    return parameters;
+  #cannot(reason: string): ProviderError {
+    return new ProviderError('invalid_metadata', { provider: this.name, cause: new Error(reason) });
   }
 
   /** True when the provider promises `iss` in its authorization responses (RFC 9207 §3). */
   async sendsIssuer(): Promise<boolean> {
     return (await this.metadata()).authorization_response_iss_parameter_supported === true;
+  }
+
+  /** The parameters of a signed authorization response (JARM), once its signature, issuer, audience and expiry hold. */
+  async openResponse(response: string): Promise<JarmParameters> {
+    const { name: provider, issuer, clientId } = this.definition;
+    return this.#connection.call('invalid_id_token', {}, async ({ metadata }) => {
+      const advertised = metadata.authorization_signing_alg_values_supported as readonly string[] | undefined;
+      const { payload } = await this.keySet.verify(
+        response,
+        acceptedAlgorithms({ security: this.definition.security }, advertised),
+      );
+      const claims = parseJsonObject(Buffer.from(payload).toString('utf8'));
+      return jarmParameters(claims, { provider, issuer, clientId });
+    });
   }
 
   /** Redeems a code: one token request, then the ID token with signature, nonce and demands. */
@@ -154,8 +157,9 @@ export class Provider {
               : {}),
           },
           this.#tokenParameters(definition.resource),
+          await this.#connection.dpop(config, exchange.dpopKey),
         );
-        return this.#issued(answer, exchange.requestedScope);
+        return this.#issued(answer, exchange.requestedScope, exchange.dpopKey);
       },
     );
     if (issued.claims) {
@@ -169,15 +173,16 @@ export class Provider {
   }
 
   /** Who the tokens are about: ID token and userinfo (OIDC), else the `profile` function of the provider. */
-  async identify({ tokens, claims }: Issued): Promise<Identity> {
+  async identify({ tokens, claims, dpopKey }: Issued): Promise<Identity> {
     const { definition } = this;
     const idClaims = claims ?? {};
     const subject = definition.kind === 'oidc' ? checkedSubject(idClaims.sub, this.name) : null;
-    const userinfo = subject !== null && definition.userinfo !== false ? await this.#userinfo(tokens, subject) : null;
+    const userinfo =
+      subject !== null && definition.userinfo !== false ? await this.#userinfo(tokens, subject, dpopKey) : null;
     // The ID token wins over userinfo where both speak: it is signed and bound to this login.
     const merged = { ...userinfo, ...idClaims };
     const described: ProviderProfile | null = definition.profile
-      ? await definition.profile(this.api.profileContext(tokens, { claims: idClaims, userinfo }))
+      ? await definition.profile(this.api.profileContext(tokens, { claims: idClaims, userinfo }, dpopKey))
       : null;
     const sessionExpiry = claimDate(idClaims.session_expiry);
     return {
@@ -194,12 +199,16 @@ export class Provider {
     };
   }
 
-  async #userinfo(tokens: TokenSet, subject: string): Promise<Record<string, unknown> | null> {
-    return this.#connection.call('invalid_userinfo', {}, async ({ config, metadata }) =>
-      metadata.userinfo_endpoint === undefined
-        ? null
-        : { ...(await client.fetchUserInfo(config, tokens.accessToken, subject)) },
-    );
+  async #userinfo(
+    tokens: TokenSet,
+    subject: string,
+    dpopKey: string | undefined,
+  ): Promise<Record<string, unknown> | null> {
+    return this.#connection.call('invalid_userinfo', {}, async ({ config, metadata }) => {
+      if (metadata.userinfo_endpoint === undefined) return null;
+      const proof = await this.#connection.dpop(config, dpopKey);
+      return { ...(await client.fetchUserInfo(config, tokens.accessToken, subject, proof)) };
+    });
   }
 
   /** Uses a refresh token once. @param request.signal ends the request at the caller's own deadline */
@@ -208,6 +217,8 @@ export class Provider {
     scope?: readonly string[];
     resource?: readonly string[];
     grantedScope: readonly string[];
+    /** The grant's key, for tokens that are bound to one. */
+    dpopKey?: string | undefined;
     signal?: AbortSignal;
     onIssued?: CallContext['onIssued'];
   }): Promise<Issued> {
@@ -215,12 +226,17 @@ export class Provider {
       ...(request.signal ? { signal: request.signal } : {}),
       ...(request.onIssued ? { onIssued: request.onIssued } : {}),
     };
-    return this.#connection.call('invalid_token_response', context, async ({ config }) => {
+    const issued = await this.#connection.call('invalid_token_response', context, async ({ config }) => {
       const parameters = this.#tokenParameters(request.resource ?? this.definition.resource);
       if (request.scope) parameters.set('scope', request.scope.join(' '));
-      const answer = await client.refreshTokenGrant(config, request.refreshToken, parameters);
-      return this.#issued(answer, request.scope ?? request.grantedScope);
+      const proof = await this.#connection.dpop(config, request.dpopKey);
+      const answer = await client.refreshTokenGrant(config, request.refreshToken, parameters, proof);
+      return this.#issued(answer, request.scope ?? request.grantedScope, request.dpopKey);
     });
+    // OIDC Core §12.2: a refreshed ID token is a fresh one for the same client.
+    if (issued.claims)
+      assertIdTokenClaims(issued.claims, { provider: this.name, clientId: this.definition.clientId, acrValues: [] });
+    return issued;
   }
 
   /** Revokes a token (RFC 7009, or the provider's own way). Success also where the provider has no revocation at all. @returns false when there is no way to revoke */
@@ -245,7 +261,11 @@ export class Provider {
     return parameters;
   }
 
-  #issued(answer: Awaited<ReturnType<typeof client.refreshTokenGrant>>, requestedScope: readonly string[]): Issued {
+  #issued(
+    answer: Awaited<ReturnType<typeof client.refreshTokenGrant>>,
+    requestedScope: readonly string[],
+    dpopKey: string | undefined,
+  ): Issued {
     const tokens = new TokenSet({
       accessToken: answer.access_token,
       tokenType: answer.token_type === 'dpop' ? 'DPoP' : 'Bearer',
@@ -258,12 +278,13 @@ export class Provider {
         this.definition.refreshTokenLifetime ??
         null,
     });
-    if (tokens.tokenType === 'DPoP' && !this.definition.dpop) {
-      throw new ProviderError('invalid_token_response', {
-        provider: this.name,
-        cause: new Error('a DPoP-bound token was issued although none was asked for'),
-      });
+    const bound = tokens.tokenType === 'DPoP';
+    if (bound !== (dpopKey !== undefined)) {
+      // RFC 9449 §5: a plain bearer token where a bound one was asked for is a downgrade.
+      const reason = bound ? 'a DPoP-bound token was issued although none was asked for' : 'the token is not bound';
+      throw new ProviderError('invalid_token_response', { provider: this.name, cause: new Error(reason) });
     }
-    return { tokens, claims: (answer.claims() as Record<string, unknown> | undefined) ?? null };
+    const claims = (answer.claims() as Record<string, unknown> | undefined) ?? null;
+    return { tokens, claims, ...(dpopKey === undefined ? {} : { dpopKey }) };
   }
 }

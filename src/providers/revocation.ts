@@ -40,6 +40,7 @@ async function revokeAtGitHub(definition: ResolvedProvider, token: string): Prom
     method: 'DELETE',
     provider: definition.name,
     timeout: definition.timeout,
+    dispatcher: definition.dispatcher,
     headers: {
       authorization: `Basic ${credentials}`,
       accept: 'application/vnd.github+json',

@@ -16,7 +16,8 @@ export function parseJsonObject(text: string): Record<string, unknown> {
 function assertUniqueKeys(text: string): void {
   const open: (Set<string> | null)[] = [];
   // Only strings, braces and brackets matter: everything between them cannot hold a key.
-  const tokens = /"(?:[^"\\]|\\.)*"|[{}[\]]/g;
+  const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]]/g;
+  const colon = /\s*:/y;
   for (let token = tokens.exec(text); token; token = tokens.exec(text)) {
     const [symbol] = token;
     if (symbol === '{') open.push(new Set());
@@ -24,7 +25,9 @@ function assertUniqueKeys(text: string): void {
     else if (symbol === '}' || symbol === ']') open.pop();
     else {
       const keys = open.at(-1);
-      if (!keys || !/^\s*:/.test(text.slice(tokens.lastIndex, tokens.lastIndex + 64))) continue;
+      if (!keys) continue;
+      colon.lastIndex = tokens.lastIndex;
+      if (!colon.test(text)) continue;
       const key = JSON.parse(symbol) as string;
       if (keys.has(key)) throw new SyntaxError('a key of the JSON object is repeated');
       if (key === '__proto__') throw new SyntaxError('the JSON object has a key "__proto__"');

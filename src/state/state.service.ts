@@ -20,6 +20,8 @@ export interface LoginDemands {
   /** Seconds. */
   readonly maxAge?: number;
   readonly acrValues?: readonly string[];
+  /** The key that the tokens will be bound to (RFC 9449), sealed with the rest until the grant exists. */
+  readonly dpopKey?: string;
 }
 
 /** The random values of one attempt. */

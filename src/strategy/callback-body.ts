@@ -15,7 +15,21 @@ export async function formBody(request: WebRequest): Promise<string> {
   if (typeof body === 'string') return bounded(body);
   if (Buffer.isBuffer(body)) return bounded(body.toString('utf8'));
   if (typeof body === 'object' && body !== null) return bounded(reencoded(body));
-  return bounded(await unread(request));
+  const text = bounded(await unread(request));
+  // The stream is used up now; whoever asks again finds what it held.
+  request.native.body = text;
+  return text;
+}
+
+/**
+ * The parameters of a posted callback: those in the body, and only those.
+ * @throws {OAuthError} as {@link formBody}, and `invalid_request` when the URL carries callback parameters as well
+ */
+export async function postedParameters(request: WebRequest): Promise<string> {
+  for (const name of new URLSearchParams(request.queryString).keys()) {
+    if (/^(state|code|error|iss|response)\b/.test(name)) throw malformed();
+  }
+  return formBody(request);
 }
 
 /** A parsed body is taken apart again: lists and objects are repeated or bracketed parameters. */
@@ -47,5 +61,7 @@ function bounded(text: string): string {
 }
 
 function malformed(): OAuthError {
-  return new OAuthError('invalid_request', { cause: new Error('callback: the body is no flat form of at most 8 KB') });
+  return new OAuthError('invalid_request', {
+    cause: new Error('callback: the parameters are no flat form of at most 8 KB in the body alone'),
+  });
 }

@@ -1,5 +1,6 @@
 // The parameters of a callback in their only accepted shape: each once, text, bounded (RFC 6749 §3.1, §4.1.2).
 import { OAuthError } from '../errors/oauth-error.js';
+import { claimedState } from '../providers/jarm.js';
 
 /** What a provider may tell us in the callback. Everything else is ignored (RFC 6749 §4.1.2). */
 export interface CallbackParameters {
@@ -22,9 +23,10 @@ const CONFUSING = /^(?:(?:state|code|error|iss|response)[[.]|__proto__|construct
 
 /**
  * Reads callback parameters from a query string or form body.
+ * @param signed everything travels inside a JWT (JARM); its signature is checked later
  * @throws {OAuthError} `invalid_request` for repeated, bracketed, oversized or missing ones
  */
-export function callbackParameters(encoded: string): CallbackParameters {
+export function callbackParameters(encoded: string, signed = false): CallbackParameters {
   if (encoded.length > MAX_CALLBACK_LENGTH) throw malformed('the parameters are longer than 8 KB');
   const found: Record<string, string> = Object.create(null) as Record<string, string>;
   for (const [name, value] of new URLSearchParams(encoded)) {
@@ -35,9 +37,11 @@ export function callbackParameters(encoded: string): CallbackParameters {
     found[name] = value;
   }
   // RFC 6749 §3.1: parameters without a value are treated as if they were not there. An empty `iss` is a wrong one.
-  const [state, code, error, , response] = KNOWN.map((name) => found[name] || undefined);
+  const [plainState, code, error, , response] = KNOWN.map((name) => found[name] || undefined);
+  if (signed && (plainState ?? code ?? error) !== undefined) throw malformed('the parameters belong into the JWT');
+  const state = signed ? claimedState(response ?? '') : plainState;
   if (state === undefined) throw malformed('"state" is missing');
-  if (code === undefined && error === undefined && response === undefined) throw malformed('"code" is missing');
+  if ((signed ? response : (code ?? error)) === undefined) throw malformed('"code" is missing');
   return { state, code, error, iss: found.iss, response };
 }
 

@@ -35,6 +35,8 @@ export interface VerifiedLogin {
   readonly attempt: LoginAttempt;
   readonly tokens: TokenSet;
   readonly identity: Identity;
+  /** The key that the tokens are bound to. */
+  readonly dpopKey?: string;
 }
 
 /** A duplicate callback: the first one has ended, and this is where it went. */
@@ -61,7 +63,7 @@ export class LoginAnswerer {
     let attempt: LoginAttempt;
     let parameters: CallbackParameters;
     try {
-      parameters = callbackParameters(encoded);
+      parameters = callbackParameters(encoded, provider.definition.responseMode === 'jwt');
       const browser = request.cookie('browser', this.options.secure);
       if (!browser.present) throw new OAuthError('cookies_blocked');
       const binding = { state: parameters.state, browser: browser.value, provider: provider.name };
@@ -112,9 +114,10 @@ export class LoginAnswerer {
     });
   }
 
-  async #redeem(attempt: LoginAttempt, parameters: CallbackParameters): Promise<VerifiedLogin> {
+  async #redeem(attempt: LoginAttempt, received: CallbackParameters): Promise<VerifiedLogin> {
     const { provider, pending } = attempt;
-    const { state } = parameters;
+    const { state } = received;
+    const parameters = await this.#opened(provider, received);
     await this.#assertIssuer(provider, parameters.iss);
     if (parameters.error !== undefined) throw authorizationError(parameters.error, provider.name);
     if (parameters.code === undefined)
@@ -136,6 +139,7 @@ export class LoginAnswerer {
         requestedScope: pending.scope,
         ...(pending.maxAge === undefined ? {} : { maxAge: pending.maxAge }),
         ...(pending.acrValues === undefined ? {} : { acrValues: pending.acrValues }),
+        ...(pending.dpopKey === undefined ? {} : { dpopKey: pending.dpopKey }),
         onIssued: (tokens) => (attempt.issued = tokens),
       })
       .catch((error: unknown) => {
@@ -146,7 +150,19 @@ export class LoginAnswerer {
       });
     const identity = await provider.identify(answer);
     attempt.subject = identity.subject;
-    return { attempt, tokens: answer.tokens, identity };
+    const key = answer.dpopKey === undefined ? {} : { dpopKey: answer.dpopKey };
+    return { attempt, tokens: answer.tokens, identity, ...key };
+  }
+
+  /** What the provider said: in a signed response (JARM) only what is inside it counts. */
+  async #opened(
+    provider: Provider,
+    received: CallbackParameters,
+  ): Promise<Pick<CallbackParameters, 'code' | 'error' | 'iss'>> {
+    if (provider.definition.responseMode !== 'jwt') return received;
+    const inside = await provider.openResponse(received.response ?? '');
+    if (inside.state === received.state) return inside;
+    throw new OAuthError('invalid_request', { provider: provider.name, cause: new Error('callback: two states') });
   }
 
   /** RFC 9207 §2.4, on success and on errors alike. */

@@ -4,6 +4,7 @@ import { randomToken } from '../crypto/random.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
+import { newDpopKey } from '../providers/dpop.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
 import { BROWSER_COOKIE_MAX_AGE, serializeCookie } from '../sessions/cookies.js';
 import type { WebRequest } from '../sessions/web-request.js';
@@ -48,19 +49,25 @@ export class LoginStarter {
     const provider = this.providers.get(providerName);
     const { definition } = provider;
     const query = singleParameters(request.queryString, definition.loginParams);
+    const extra = Object.fromEntries(
+      definition.loginParams.flatMap((name) => (query.has(name) ? [[name, query.get(name)!]] : [])),
+    );
     // Asked first: a provider that cannot be reached leaves no row behind.
     const attempt = this.states.draw();
     const scope = demands.scope ?? definition.scope;
+    const asked = { ...demandsOf(extra), ...demands };
+    const checks = {
+      ...(asked.maxAge === undefined ? {} : { maxAge: asked.maxAge }),
+      ...(asked.acrValues === undefined ? {} : { acrValues: asked.acrValues }),
+      ...(definition.dpop ? { dpopKey: await newDpopKey() } : {}),
+    };
     const location = await provider.authorizationUrl({
       ...attempt,
+      ...checks,
       redirectUri: this.urls.callback(provider.name),
       scope,
-      extra: Object.fromEntries(
-        definition.loginParams.flatMap((name) => (query.has(name) ? [[name, query.get(name)!]] : [])),
-      ),
+      extra,
       ...(demands.prompt === undefined ? {} : { prompt: demands.prompt }),
-      ...(demands.maxAge === undefined ? {} : { maxAge: demands.maxAge }),
-      ...(demands.acrValues === undefined ? {} : { acrValues: demands.acrValues }),
     });
     const browser = request.cookie('browser', this.options.secure).value;
     const binding = browser ?? randomToken();
@@ -71,8 +78,7 @@ export class LoginStarter {
       browser: binding,
       returnTo: safeReturnTo('returnTo' in demands ? demands.returnTo : query.get('returnTo'), this.returnToPolicy),
       ...(demands.sessionId === undefined ? {} : { sessionId: demands.sessionId }),
-      ...(demands.maxAge === undefined ? {} : { maxAge: demands.maxAge }),
-      ...(demands.acrValues === undefined ? {} : { acrValues: demands.acrValues }),
+      ...checks,
     });
     const cookies =
       browser === null
@@ -80,6 +86,14 @@ export class LoginStarter {
         : [];
     return { location: location.href, cookies };
   }
+}
+
+/** What is demanded by name in the query is checked in the answer like everything else that is demanded. */
+function demandsOf({ max_age: maxAge, acr_values: acrValues }: Record<string, string>): Partial<LoginDemands> {
+  return {
+    ...(maxAge !== undefined && /^\d{1,9}$/.test(maxAge) ? { maxAge: Number(maxAge) } : {}),
+    ...(acrValues === undefined ? {} : { acrValues: acrValues.split(' ').filter((item) => item !== '') }),
+  };
 }
 
 /** Longest query of `/login`, characters. A `returnTo` that is too long is ignored, and must get as far as that. */

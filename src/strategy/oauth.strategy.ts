@@ -6,7 +6,7 @@ import passport from 'passport';
 import OAuth2Strategy, { type StrategyOptions, type VerifyFunction } from 'passport-oauth2';
 import { OAuthError } from '../errors/oauth-error.js';
 import { WebRequest } from '../sessions/web-request.js';
-import { formBody } from './callback-body.js';
+import { postedParameters } from './callback-body.js';
 import { LoginAnswerer, type DuplicateLogin, type VerifiedLogin } from './login-answer.service.js';
 import { type LoginStart, LoginStarter, type StartDemands } from './login-start.service.js';
 
@@ -73,7 +73,7 @@ export class OAuthStrategy extends PassportStrategy(NamedStrategy, STRATEGY_NAME
       (this.redirect as unknown as (url: string, start: LoginStart) => void)(start.location, start);
       return;
     }
-    const encoded = request.method === 'POST' ? await formBody(request) : request.queryString;
+    const encoded = request.method === 'POST' ? await postedParameters(request) : request.queryString;
     const verified: VerifiedLogin | DuplicateLogin = await this.answerer.verify(request, options.provider, encoded);
     this.success(verified);
   }

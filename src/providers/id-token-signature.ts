@@ -1,0 +1,56 @@
+// Signatures of ID tokens and other JWTs of a provider, with the key set or (by opt-in) the client secret.
+import { compactVerify, decodeProtectedHeader } from 'jose';
+import type { ResolvedProvider } from '../options/resolve-provider.js';
+import { type KeySet, SIGNATURE_ALGORITHMS } from './key-set.js';
+import { outline, ProviderError } from './provider-fault.js';
+import { parseJsonObject } from './strict-json.js';
+
+/** Algorithms that a signature of this provider may have: the pinned one, else those advertised, never `none` nor HMAC. */
+export function acceptedAlgorithms(
+  definition: Pick<ResolvedProvider, 'idTokenSignedResponseAlg' | 'security'>,
+  advertised: readonly string[] | undefined,
+): readonly string[] {
+  const { idTokenSignedResponseAlg: pinned, security } = definition;
+  if (pinned !== undefined) return [pinned];
+  const strong = SIGNATURE_ALGORITHMS.filter((alg) => security !== 'fapi2' || !alg.startsWith('RS'));
+  return strong.filter((alg) => (advertised ?? ['RS256']).includes(alg));
+}
+
+/**
+ * Checks a signed JWT of a provider, and that its payload is one JSON object without repeated members.
+ * @returns its claims
+ * @throws {ProviderError} `invalid_id_token`
+ * @see OIDC Core §3.1.3.7 (6, 7, 8), RFC 8725 §3.1, §3.11
+ */
+export async function verifiedClaims(
+  jwt: string,
+  { definition, keySet, algorithms }: { definition: ResolvedProvider; keySet: KeySet; algorithms: readonly string[] },
+): Promise<Record<string, unknown>> {
+  const refuse = (reason: string): never => {
+    throw new ProviderError('invalid_id_token', { provider: definition.name, cause: new Error(`JWT: ${reason}`) });
+  };
+  const mac = algorithms.length === 1 && algorithms[0] === 'HS256';
+  const { header, payload } = mac ? await verifyMac(jwt, definition) : await keySet.verify(jwt, algorithms);
+  // A token of another kind (access token, logout token) is none of ours, however well it is signed.
+  if (header.typ !== undefined && !/^(application\/)?jwt$/i.test(header.typ)) refuse('"typ" names another kind');
+  let claims: Record<string, unknown>;
+  try {
+    claims = parseJsonObject(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(payload));
+  } catch {
+    return refuse('the payload is not one JSON object with unique members');
+  }
+  // Each of several recipients of a MAC could have made it.
+  if (mac && Array.isArray(claims.aud)) refuse('a list of audiences and a MAC do not go together');
+  return claims;
+}
+
+async function verifyMac(jwt: string, { name: provider, clientSecret }: ResolvedProvider) {
+  try {
+    const { alg, crit } = decodeProtectedHeader(jwt);
+    if (alg !== 'HS256' || crit !== undefined) throw new Error('only plain HS256 is accepted here');
+    const verified = await compactVerify(jwt, Buffer.from(clientSecret ?? '', 'utf8'), { algorithms: ['HS256'] });
+    return { header: verified.protectedHeader, payload: verified.payload };
+  } catch (error) {
+    throw new ProviderError('invalid_id_token', { provider, cause: outline(error) });
+  }
+}
