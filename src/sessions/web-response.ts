@@ -50,7 +50,7 @@ export class WebResponse {
   secure(headers: Readonly<Record<string, string>> = {}): void {
     for (const [name, value] of Object.entries({ ...SECURITY_HEADERS, ...headers })) this.setHeader(name, value);
     // What the application's own middleware said (CORS says `Origin`) stays true.
-    const vary = this.#values('vary').flatMap((value) => value.split(/\s*,\s*/));
+    const vary = [...new Set(this.#values('vary').flatMap((value) => value.split(/\s*,\s*/)))];
     if (!vary.some((field) => field === '*' || field.toLowerCase() === 'cookie'))
       this.setHeader('vary', [...vary, 'Cookie'].filter((field) => field !== '').join(', '));
   }
