@@ -144,8 +144,8 @@ export type ProviderDefinition =
 export interface ProviderQuirks {
   /** Scope in answers is separated by this instead of a space. */
   readonly scopeSeparator?: string;
-  /** The token endpoint answers errors with status 200 (GitHub). */
-  readonly errorsWithStatus200?: boolean;
+  /** The token endpoint has names of its own for errors; these are the standard ones (RFC 6749 §5.2). */
+  readonly errorNames?: ReadonlyMap<string, string>;
   /** The token endpoint may answer form-encoded. */
   readonly formEncodedTokens?: boolean;
   /** How tokens are revoked, where not by RFC 7009. */

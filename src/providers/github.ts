@@ -16,6 +16,15 @@ export interface GitHubOptions extends Partial<CommonProviderOptions> {
   apiUrl?: string;
 }
 
+/** What GitHub calls errors, and RFC 6749 §5.2 calls them. Its answers to them have status 200. */
+const ERROR_NAMES: ReadonlyMap<string, string> = new Map([
+  ['bad_verification_code', 'invalid_grant'],
+  ['bad_refresh_token', 'invalid_grant'],
+  ['redirect_uri_mismatch', 'invalid_grant'],
+  ['incorrect_client_credentials', 'invalid_client'],
+  ['application_suspended', 'unauthorized_client'],
+]);
+
 /**
  * GitHub (OAuth Apps and the user tokens of GitHub Apps). The profile has the primary e-mail address if it is verified,
  * which needs the scope `user:email`.
@@ -40,7 +49,7 @@ export function github({
     ...options,
     userinfoEndpoint,
     kind: 'oauth2',
-    quirks: { errorsWithStatus200: true, scopeSeparator: ',', formEncodedTokens: true, revoke: 'github' },
+    quirks: { errorNames: ERROR_NAMES, scopeSeparator: ',', formEncodedTokens: true, revoke: 'github' },
     profile: (context) => githubProfile(context, userinfoEndpoint),
   };
 }

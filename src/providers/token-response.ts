@@ -25,7 +25,8 @@ export function regularTokenResponse(
   const body = form ? fromForm(answer.body) : fromJson(answer, provider);
   if (typeof body.error === 'string') {
     // RFC 6749 §5.2 wants 400 or 401; some servers say 200, and an error is an error whatever its status.
-    return json({ error: body.error }, answer.status === 401 ? 401 : 400, answer.headers);
+    const error = quirks.errorNames?.get(body.error) ?? body.error;
+    return json({ error }, answer.status === 401 ? 401 : 400, answer.headers);
   }
   if (answer.status !== 200) return plain(answer);
   for (const key of ['refresh_token', 'id_token', 'scope', 'expires_in'] as const) {
