@@ -26,7 +26,15 @@ import { oauthEntities } from './entities.js';
 import { OAuthConfigError } from './errors/oauth-error.js';
 import { OAuthEvents } from './events/oauth-events.service.js';
 import { GrantEnder } from './grants/grant-ender.service.js';
+import { GrantKeeper } from './grants/grant-keeper.service.js';
 import { GrantRepository } from './grants/grant.repository.js';
+import { GrantVerdict } from './grants/grant-verdict.service.js';
+import { LeaseRepository } from './grants/lease.repository.js';
+import { LeaseWatch } from './grants/lease-watch.service.js';
+import { LeasedRefresh } from './grants/leased-refresh.service.js';
+import { ProviderHealth } from './grants/provider-health.service.js';
+import { RefreshCommit } from './grants/refresh-commit.service.js';
+import { RefreshedIdentity } from './grants/refreshed-identity.service.js';
 import { Refresher } from './grants/refresh.service.js';
 import { RevocationOutbox } from './grants/revocation-outbox.service.js';
 import { RevocationRepository } from './grants/revocation.repository.js';
@@ -62,7 +70,7 @@ const SERVICES: NestProvider[] = [
     useFactory: (options: OAuthModuleOptions) => resolveOptions(options),
     inject: [OAUTH_MODULE_OPTIONS],
   },
-  { provide: Sealer, useFactory: (options: ResolvedOptions) => new Sealer(options.keyRing), inject: [ResolvedOptions] },
+  { provide: Sealer, useFactory: alarmingSealer, inject: [ResolvedOptions, OAuthEvents] },
   Database,
   OAuthEvents,
   Listener,
@@ -70,7 +78,17 @@ const SERVICES: NestProvider[] = [
   ProviderRegistry,
   ...[AccountRepository, AccountService],
   ...[StateRepository, StateService],
-  ...[GrantRepository, RevocationRepository, RevocationOutbox, StoredTokens, GrantEnder, Refresher, TokenService],
+  ...[GrantRepository, LeaseRepository, RevocationRepository, RevocationOutbox, StoredTokens, GrantEnder, TokenService],
+  ...[
+    ProviderHealth,
+    LeaseWatch,
+    RefreshedIdentity,
+    RefreshCommit,
+    GrantVerdict,
+    LeasedRefresh,
+    Refresher,
+    GrantKeeper,
+  ],
   ...[SessionRepository, SessionLookup, SessionTouches, SessionService, StepUp, SessionGuard],
   ...[LoginStarter, LoginAnswerer, OAuthStrategy, StrategyRunner],
   ...[LoginRepository, LoginService, FormPost, LogoutRepository, LogoutService, ProviderLogout, OAuthExceptionFilter],
@@ -113,6 +131,17 @@ export class OAuthModule extends ConfigurableModuleClass {
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return complete(super.forRootAsync(options), options);
   }
+}
+
+/** A sealer that tells the operator when values cannot be sealed or opened: at most once a minute, since every request may meet it. */
+function alarmingSealer(options: ResolvedOptions, events: OAuthEvents): Sealer {
+  let silentUntil = 0;
+  return new Sealer(options.keyRing, (cause) => {
+    if (performance.now() < silentUntil) return;
+    silentUntil = performance.now() + 60_000;
+    const reason = cause instanceof Error ? cause.message : 'unknown error';
+    events.emit('alarm', { code: 'key_unavailable', message: `a stored secret cannot be sealed or opened: ${reason}` });
+  });
 }
 
 function complete(definition: DynamicModule, { global, routePrefix, dataSource }: OAuthModuleExtras): DynamicModule {

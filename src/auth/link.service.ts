@@ -18,7 +18,8 @@ import { type LoginStart, LoginStarter } from '../strategy/login-start.service.j
 import { StrategyRunner } from '../strategy/strategy-runner.service.js';
 import { LinkRepository } from './link.repository.js';
 import { LoginRepository } from './login.repository.js';
-import { type FinishedLogin, idTokenContext, LoginService } from './login.service.js';
+import { idTokenContext } from '../grants/grant-sealing.js';
+import { type FinishedLogin, LoginService } from './login.service.js';
 import { StepUpLogin } from './step-up-login.service.js';
 
 /** A session may connect identities for this long after the person logged in. Seconds. */

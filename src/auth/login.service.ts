@@ -3,12 +3,18 @@ import { Injectable } from '@nestjs/common';
 import { AccountService } from '../accounts/account.service.js';
 import { lockKey, sha256 } from '../crypto/digest.js';
 import { randomId, randomToken } from '../crypto/random.js';
-import { type SealContext, Sealer } from '../crypto/sealing.js';
+import { Sealer } from '../crypto/sealing.js';
 import { Database } from '../database/database.service.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { GrantEnder } from '../grants/grant-ender.service.js';
-import { accessTokenContext, dpopKeyContext, type GrantOwner, refreshTokenContext } from '../grants/grant-sealing.js';
+import {
+  accessTokenContext,
+  dpopKeyContext,
+  type GrantOwner,
+  idTokenContext,
+  refreshTokenContext,
+} from '../grants/grant-sealing.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { BROWSER_COOKIE_MAX_AGE, serializeCookie } from '../sessions/cookies.js';
@@ -24,11 +30,6 @@ import { LoginRepository, type LoginWrite, type LoginWritten } from './login.rep
 export interface FinishedLogin {
   readonly returnTo: string;
   readonly cookies: readonly string[];
-}
-
-/** Where a session's sealed ID token belongs. */
-export function idTokenContext(sessionId: string): SealContext {
-  return ['oauth_sessions', 'id_token', sessionId];
 }
 
 /** Finishes logins. */

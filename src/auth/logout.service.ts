@@ -2,6 +2,7 @@
 import { Injectable } from '@nestjs/common';
 import { randomToken } from '../crypto/random.js';
 import { Sealer } from '../crypto/sealing.js';
+import { idTokenContext } from '../grants/grant-sealing.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
@@ -9,7 +10,6 @@ import { BROWSER_COOKIE_MAX_AGE, serializeCookie } from '../sessions/cookies.js'
 import type { EndedSession } from '../sessions/session.repository.js';
 import { SessionService } from '../sessions/session.service.js';
 import type { WebRequest } from '../sessions/web-request.js';
-import { idTokenContext } from './login.service.js';
 
 /** What a logout leaves to do for the browser. */
 export interface FinishedLogout {

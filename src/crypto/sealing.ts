@@ -17,7 +17,11 @@ const KEY_RING_DEADLINE = 5_000;
 
 /** Seals and opens values with the content keys of one {@link KeyRing}. */
 export class Sealer {
-  constructor(readonly keyRing: KeyRing) {}
+  /** @param onFault told of every failure, for the operator's alarm */
+  constructor(
+    readonly keyRing: KeyRing,
+    private readonly onFault: (cause: unknown) => void = () => undefined,
+  ) {}
 
   /**
    * Seals a text: a fresh content key and IV each time, so no limit on the number of values ever binds.
@@ -26,7 +30,7 @@ export class Sealer {
    */
   async seal(context: SealContext, plaintext: string): Promise<string> {
     const contentKey = randomBytes(KEY_BYTES);
-    const { keyId, encryptedKey } = await answered(() => this.keyRing.wrap(contentKey));
+    const { keyId, encryptedKey } = await this.#answered(() => this.keyRing.wrap(contentKey));
     const header = base64url(JSON.stringify({ alg: 'A256KW', enc: 'A256GCM', kid: keyId, ctx: context }));
     const iv = randomBytes(IV_BYTES);
     const cipher = createCipheriv('aes-256-gcm', contentKey, iv, { authTagLength: TAG_BYTES });
@@ -42,9 +46,9 @@ export class Sealer {
   async open(context: SealContext, sealed: string): Promise<string> {
     const parts = parse(sealed);
     if (!parts || JSON.stringify(parts.context) !== JSON.stringify(context)) {
-      throw unreadable(new Error('sealed value is malformed or was stored elsewhere'));
+      throw this.#unreadable(new Error('sealed value is malformed or was stored elsewhere'));
     }
-    const contentKey = await answered(() => this.keyRing.unwrap(parts.keyId, parts.encryptedKey));
+    const contentKey = await this.#answered(() => this.keyRing.unwrap(parts.keyId, parts.encryptedKey));
     try {
       const decipher = createDecipheriv('aes-256-gcm', contentKey, parts.iv, { authTagLength: TAG_BYTES });
       decipher.setAAD(Buffer.from(parts.header, 'ascii'));
@@ -52,14 +56,33 @@ export class Sealer {
       // Both halves are joined only after final() has checked the tag: nothing unauthenticated leaves this function.
       return Buffer.concat([decipher.update(parts.ciphertext), decipher.final()]).toString('utf8');
     } catch (cause) {
-      throw unreadable(cause);
+      throw this.#unreadable(cause);
     }
+  }
+
+  async #answered<T>(ask: () => T | Promise<T>): Promise<T> {
+    try {
+      return await answered(ask);
+    } catch (cause) {
+      throw this.#unreadable(cause);
+    }
+  }
+
+  #unreadable(cause: unknown): OAuthError {
+    this.onFault(cause);
+    return unreadable(cause);
   }
 }
 
 /** The key id in a sealed value's header, or undefined for what is no sealed value. Nothing is authenticated by this. */
 export function sealedKeyId(sealed: string): string | undefined {
   return parse(sealed)?.keyId;
+}
+
+/** The one of several contexts that a value claims to be sealed for, else the first. Opening it proves the claim. */
+export function claimedContext(sealed: string, allowed: readonly [SealContext, ...SealContext[]]): SealContext {
+  const claimed = JSON.stringify(parse(sealed)?.context);
+  return allowed.find((context) => JSON.stringify(context) === claimed) ?? allowed[0];
 }
 
 interface SealedParts {
@@ -105,17 +128,13 @@ function base64url(value: string | Uint8Array): string {
 
 /** Awaits the key ring only where it is asynchronous, and never longer than its deadline. */
 async function answered<T>(ask: () => T | Promise<T>): Promise<T> {
-  try {
-    const answer = ask();
-    if (!(answer instanceof Promise)) return answer;
-    let timer: NodeJS.Timeout | undefined;
-    const deadline = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error('the key ring did not answer in time')), KEY_RING_DEADLINE);
-    });
-    return await Promise.race([answer, deadline]).finally(() => clearTimeout(timer));
-  } catch (cause) {
-    throw unreadable(cause);
-  }
+  const answer = ask();
+  if (!(answer instanceof Promise)) return answer;
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('the key ring did not answer in time')), KEY_RING_DEADLINE);
+  });
+  return Promise.race([answer, deadline]).finally(() => clearTimeout(timer));
 }
 
 function unreadable(cause: unknown): OAuthError {

@@ -33,6 +33,8 @@ export interface OAuthEventMap {
   refreshFailed: { provider: string; grantId: string; code: OAuthErrorCode; reason: string };
   /** The provider no longer accepts a grant: its user must connect again. Sent once per grant. */
   reauthRequired: { provider: string; grantId: string; accountId: string; reason: string };
+  /** An API answered 401 to a body that cannot be sent twice: the token was renewed, the request was not repeated. */
+  retrySkipped: { provider: string; grantId: string };
   /** A token was revoked at the provider. */
   revoked: { provider: string };
   /** A refresh answered with an ID token of somebody else: tokens discarded, sessions ended. A security event. */
@@ -83,7 +85,8 @@ export class OAuthEvents {
       name === 'loginFailed' ||
       name === 'reauthRequired' ||
       name === 'refreshFailed' ||
-      name === 'providerUnavailable'
+      name === 'providerUnavailable' ||
+      name === 'retrySkipped'
     )
       this.#logger.warn(line);
     else this.#logger.debug(line);

@@ -1,10 +1,8 @@
 // Ends grants that nothing needs any more, inside the transaction that ended their sessions.
 import { Injectable } from '@nestjs/common';
-import { Sealer } from '../crypto/sealing.js';
 import type { Queryable } from '../database/database.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { accessTokenContext, refreshTokenContext } from './grant-sealing.js';
-import { GrantRepository, ownerOf } from './grant.repository.js';
+import { GrantRepository } from './grant.repository.js';
 import { RevocationOutbox } from './revocation-outbox.service.js';
 
 /** Ends grants and sees to their revocation. */
@@ -13,7 +11,6 @@ export class GrantEnder {
   constructor(
     private readonly grants: GrantRepository,
     private readonly outbox: RevocationOutbox,
-    private readonly sealer: Sealer,
     private readonly options: ResolvedOptions,
   ) {}
 
@@ -46,23 +43,8 @@ export class GrantEnder {
 
   async #end(tx: Queryable, unneeded: Awaited<ReturnType<GrantRepository['unneeded']>>, reason: string): Promise<void> {
     if (unneeded.length === 0) return;
-    for (const row of unneeded) {
-      const owner = ownerOf(row);
-      const secret =
-        row.refresh_token !== null
-          ? {
-              token: await this.sealer.open(refreshTokenContext(owner), row.refresh_token),
-              hint: 'refresh_token' as const,
-            }
-          : row.token !== null
-            ? { token: await this.sealer.open(accessTokenContext(owner, ''), row.token), hint: 'access_token' as const }
-            : null;
-      if (secret) await this.outbox.add({ ...owner, ...secret }, tx);
-    }
-    await this.grants.end(
-      tx,
-      unneeded.map((row) => row.id),
-      reason,
-    );
+    const ids = unneeded.map((row) => row.id);
+    await this.outbox.takeOver(tx, ids);
+    await this.grants.end(tx, ids, reason);
   }
 }

@@ -23,6 +23,13 @@ export interface AccessTokenRequest {
   forceRefresh?: boolean;
 }
 
+/** What is to be refreshed. */
+export interface RefreshWish extends Pick<AccessTokenRequest, 'resource' | 'scope'> {
+  readonly audience: string;
+  /** Stamp of the access token that is no longer wanted; any other stored one will do. */
+  readonly unwanted: string | null;
+}
+
 /** Names the access tokens of one grant apart: those for other resources or scopes are never handed out. Empty for the grant's own. */
 export function audienceKey({ resource, scope }: Pick<AccessTokenRequest, 'resource' | 'scope'>): string {
   if (resource === undefined && scope === undefined) return '';

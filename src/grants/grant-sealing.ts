@@ -26,9 +26,36 @@ export function accessTokenContext(owner: GrantOwner, audience: string): SealCon
   return ['oauth_access_tokens', 'token', ...ownerKey(owner), audience];
 }
 
-/** Context of `oauth_revocations.token`. */
+/** Context of `oauth_sessions.id_token`. */
+export function idTokenContext(sessionId: string): SealContext {
+  return ['oauth_sessions', 'id_token', sessionId];
+}
+
+/** Context of `oauth_revocations.token`, for what is sealed for the outbox. */
 export function revocationContext(id: string): SealContext {
   return ['oauth_revocations', 'token', id];
+}
+
+/** A row of the outbox, as far as it decides what its token may be sealed for. */
+export interface RevocationOwner {
+  readonly id: string;
+  readonly provider: string;
+  readonly issuer: string;
+  readonly subject: string;
+  readonly hint: 'access_token' | 'refresh_token';
+}
+
+/**
+ * Everything that `oauth_revocations.token` may be sealed for. A grant that ends hands its ciphertext over as it is, so
+ * that logging out needs no key: then it is sealed for the grant of this identity, or for the session-bound grant whose
+ * id the row has taken over.
+ */
+export function revocationContexts(row: RevocationOwner): SealContext[] {
+  const { provider, issuer, subject } = row;
+  const owners: GrantOwner[] = [null, row.id].map((sessionGrantId) => ({ provider, issuer, subject, sessionGrantId }));
+  const ofGrant = (owner: GrantOwner): SealContext =>
+    row.hint === 'refresh_token' ? refreshTokenContext(owner) : accessTokenContext(owner, '');
+  return [revocationContext(row.id), ...owners.map(ofGrant)];
 }
 
 function ownerKey({ provider, issuer, subject, sessionGrantId }: GrantOwner): string[] {

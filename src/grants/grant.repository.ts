@@ -17,50 +17,30 @@ export interface GrantRow {
   status: 'active' | 'reauth_required' | 'revoked';
   status_reason: string | null;
   refreshable: boolean;
-  /** Seconds until the lease ends; null or negative when there is none. */
-  lease_left: number | null;
+  /** Seconds for which nobody may refresh after a failure; null when there is no such pause. */
+  pause_left: number | null;
   token: string | null;
+  /** Tells one access token from the next, however it is sealed. */
+  token_stamp: string | null;
   token_type: 'Bearer' | 'DPoP' | null;
   token_scope: string[] | null;
   expires_at: Date | null;
   ttl: number | null;
   lifetime: number | null;
   since_refresh: number | null;
-}
-
-/** What a lease hands over. */
-export interface LeaseRow {
-  refresh_token: string | null;
-  dpop_key: string | null;
-  /** A refresh was sent earlier, and no answer was ever written. */
-  unanswered: boolean;
-  lost_answers: number;
-}
-
-/** A refreshed token to write back. */
-export interface WriteBack {
-  grantId: string;
-  version: number;
-  audience: string;
-  /** Sealed; null keeps the stored one. */
-  refreshToken: string | null;
-  refreshExpiresIn: number | null;
-  /** Sealed. */
-  accessToken: string;
-  tokenType: string;
-  scope: readonly string[];
-  /** Seconds; null when unknown. */
-  expiresIn: number | null;
+  /** The last refresh went under the floor already. */
+  under_floor: boolean;
 }
 
 const GRANT = `
   select g.id, g.account_id, g.session_id, g.provider, a.issuer, a.subject, a.user_id, g.scope, g.version, g.status, g.status_reason,
          g.refresh_token is not null and (g.refresh_expires_at is null or g.refresh_expires_at > now()) as refreshable,
-         extract(epoch from g.lease_until - now())::double precision as lease_left,
-         t.token, t.token_type, t.scope as token_scope, t.expires_at,
+         case when g.lease_owner is null and g.lease_until > now() then extract(epoch from g.lease_until - now())::double precision end as pause_left,
+         t.token, t.issued_at::text as token_stamp, t.token_type, t.scope as token_scope, t.expires_at,
          extract(epoch from t.expires_at - now())::double precision as ttl,
          extract(epoch from t.expires_at - t.issued_at)::double precision as lifetime,
-         extract(epoch from now() - t.refreshed_at)::double precision as since_refresh
+         extract(epoch from now() - t.refreshed_at)::double precision as since_refresh,
+         coalesce(t.refreshed_at > t.issued_at, false) as under_floor
   from oauth_grants g
   join oauth_accounts a on a.id = g.account_id
   left join oauth_access_tokens t on t.grant_id = g.id and t.audience = $1::text`;
@@ -92,97 +72,30 @@ export class GrantRepository {
     );
   }
 
-  /** Takes the lease of a grant at a known version; undefined when somebody else has it or the grant moved on. */
-  async takeLease(lease: {
-    grantId: string;
-    version: number;
-    owner: string;
-    seconds: number;
-  }): Promise<LeaseRow | undefined> {
-    const [row] = await this.database.query<LeaseRow & Record<string, unknown>>(
-      `update oauth_grants
-       set lease_owner = $3::uuid, lease_until = now() + make_interval(secs => $4::double precision)
-       where id = $1::uuid and status = 'active' and version = $2::integer and (lease_until is null or lease_until < now())
-       returning refresh_token, dpop_key, refresh_sent_at is not null as unanswered, lost_answers`,
-      [lease.grantId, lease.version, lease.owner, lease.seconds],
-    );
-    return row;
-  }
-
-  /** Journal: this refresh token is about to be sent. @returns false when the lease was lost meanwhile */
-  async noteSending(lease: { grantId: string; version: number; owner: string; lostAnswers: number }): Promise<boolean> {
-    const rows = await this.database.query(
-      `update oauth_grants set refresh_sent_at = clock_timestamp(), lost_answers = $4::integer
-       where id = $1::uuid and status = 'active' and version = $2::integer and lease_owner = $3::uuid and lease_until > now() returning 1 as noted`,
-      [lease.grantId, lease.version, lease.owner, lease.lostAnswers],
-    );
-    return rows.length === 1;
-  }
-
-  /** Gives the lease back. @param lease.answered the provider surely did not use the refresh token up: the journal entry goes */
-  async releaseLease(lease: { grantId: string; owner: string; answered: boolean }): Promise<void> {
-    await this.database.query(
-      `update oauth_grants
-       set lease_owner = null, lease_until = null,
-           refresh_sent_at = case when $3::boolean and lost_answers = 0 then null else refresh_sent_at end
-       where id = $1::uuid and lease_owner = $2::uuid`,
-      [lease.grantId, lease.owner, lease.answered],
+  /** Sealed ID tokens of the grant's sessions, the latest first. */
+  async idTokens(grantId: string): Promise<{ session_id: string; id_token: string }[]> {
+    return this.database.query(
+      `select id as session_id, id_token from oauth_sessions
+       where grant_id = $1::uuid and id_token is not null order by created_at desc limit 10`,
+      [grantId],
+      { retry: true },
     );
   }
 
-  /**
-   * Writes a refreshed token where the grant is still active at the version that was read.
-   * @returns the version from now on, or undefined when the grant moved on and nothing was written
-   */
-  async writeBack(write: WriteBack): Promise<number | undefined> {
-    const [row] = await this.database.query<{ version: number }>(
-      `with written as (
-         update oauth_grants
-         set refresh_token = coalesce($4::text, refresh_token),
-             refresh_expires_at = case when $5::double precision is null then case when $4::text is null then refresh_expires_at end
-                                       else now() + make_interval(secs => $5::double precision) end,
-             version = version + case when $4::text is null then 0 else 1 end,
-             scope = case when $3::text = '' then $8::text[] else scope end,
-             lease_owner = null, lease_until = null, refresh_sent_at = null, lost_answers = 0, updated_at = now()
-         where id = $1::uuid and status = 'active' and version = $2::integer
-         returning id, version
-       ), stored as (
-         insert into oauth_access_tokens (grant_id, audience, token, token_type, scope, issued_at, expires_at, refreshed_at)
-         select id, $3::text, $6::text, $7::text, $8::text[], now(), now() + make_interval(secs => $9::double precision), now() from written
-         on conflict (grant_id, audience) do update
-         set token = excluded.token, token_type = excluded.token_type, scope = excluded.scope,
-             issued_at = excluded.issued_at, expires_at = excluded.expires_at, refreshed_at = excluded.refreshed_at
-       )
-       select version from written`,
-      [
-        write.grantId,
-        write.version,
-        write.audience,
-        write.refreshToken,
-        write.refreshExpiresIn,
-        write.accessToken,
-        write.tokenType,
-        write.scope,
-        write.expiresIn,
-      ],
+  /** Account-bound grants, unused since half that time, whose refresh token lapses within it. @param within seconds */
+  async lapsing(within: number, limit: number): Promise<string[]> {
+    const rows = await this.database.query<{ id: string }>(
+      `select g.id
+       from oauth_grants g left join oauth_access_tokens t on t.grant_id = g.id and t.audience = ''
+       where g.status = 'active' and g.session_id is null and g.refresh_token is not null
+         and g.refresh_expires_at > now() and g.refresh_expires_at < now() + make_interval(secs => $1::double precision)
+         and coalesce(t.refreshed_at, g.created_at) < now() - make_interval(secs => least($1::double precision / 2, 86400))
+         and (g.lease_until is null or g.lease_until < now())
+       order by g.refresh_expires_at limit $2::integer`,
+      [within, limit],
+      { retry: true },
     );
-    return row?.version;
-  }
-
-  /** The provider no longer accepts this grant. @returns false when it moved on and may be fine */
-  async markReauthRequired(grantId: string, version: number, reason: string): Promise<boolean> {
-    const rows = await this.database.query(
-      `with ended as (
-         update oauth_grants
-         set status = 'reauth_required', status_reason = $3::text, refresh_token = null, version = version + 1,
-             lease_owner = null, lease_until = null, refresh_sent_at = null, lost_answers = 0, updated_at = now()
-         where id = $1::uuid and status = 'active' and version = $2::integer
-         returning id
-       )
-       select id from ended`,
-      [grantId, version, reason],
-    );
-    return rows.length === 1;
+    return rows.map((row) => row.id);
   }
 
   /** True while another active grant of this identity exists: at some providers one revocation would end it too. */
@@ -197,19 +110,16 @@ export class GrantRepository {
   }
 
   /**
-   * Grants that the ended sessions leave without any use, with what is to be revoked. Call it under the identity's locks.
+   * Grants that the ended sessions leave without any use, locked. Call it under the identity's locks.
    * @param keep names of providers whose account-bound grants outlive their sessions
    */
   async unneeded(
     tx: Queryable,
     ended: { sessionIds: readonly string[]; grantIds: readonly string[] },
     keep: readonly string[],
-  ): Promise<(GrantOwnerRow & { refresh_token: string | null; token: string | null })[]> {
+  ): Promise<{ id: string }[]> {
     return tx.query(
-      `select g.id, g.provider, g.session_id, a.issuer, a.subject, g.refresh_token, t.token, g.refresh_expires_at, t.expires_at
-       from oauth_grants g
-       join oauth_accounts a on a.id = g.account_id
-       left join oauth_access_tokens t on t.grant_id = g.id and t.audience = ''
+      `select g.id from oauth_grants g
        where g.status <> 'revoked' and (
          g.session_id = any($1::uuid[])
          or (g.id = any($2::uuid[]) and g.session_id is null and g.provider <> all($3::text[]) and not exists (
@@ -221,15 +131,10 @@ export class GrantRepository {
     );
   }
 
-  /** All grants of an account that are not ended yet, with what is to be revoked. Call it under the identity's locks. */
-  async ofAccount(tx: Queryable, accountId: string): ReturnType<GrantRepository['unneeded']> {
+  /** All grants of an account that are not ended yet, locked. Call it under the identity's locks. */
+  async ofAccount(tx: Queryable, accountId: string): Promise<{ id: string }[]> {
     return tx.query(
-      `select g.id, g.provider, g.session_id, a.issuer, a.subject, g.refresh_token, t.token, g.refresh_expires_at, t.expires_at
-       from oauth_grants g
-       join oauth_accounts a on a.id = g.account_id
-       left join oauth_access_tokens t on t.grant_id = g.id and t.audience = ''
-       where g.account_id = $1::uuid and g.status <> 'revoked'
-       for update of g`,
+      `select g.id from oauth_grants g where g.account_id = $1::uuid and g.status <> 'revoked' for update of g`,
       [accountId],
     );
   }

@@ -1,82 +1,104 @@
-// Refreshing one grant, once, among any number of callers and processes: flight, lease, journal, compare-and-swap.
-// No connection, transaction or row lock is held while the provider is asked.
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Injectable } from '@nestjs/common';
+// Refreshing one grant, once, among any number of callers and processes: one flight here, one lease everywhere.
+// No connection, transaction or row lock is held while the provider is asked, nor while waiting. See docs/refresh.md.
+import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
 import { randomId } from '../crypto/random.js';
-import { Sealer } from '../crypto/sealing.js';
 import { OAuthError } from '../errors/oauth-error.js';
-import { OAuthEvents } from '../events/oauth-events.service.js';
-import { ProviderError } from '../providers/provider-fault.js';
-import type { Issued, Provider } from '../providers/provider.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
-import { AccessToken } from './access-token.js';
-import { accessTokenContext, refreshTokenContext } from './grant-sealing.js';
-import type { AccessTokenRequest } from './grant-ref.js';
-import { GrantRepository, type GrantRow, type LeaseRow, ownerOf } from './grant.repository.js';
-import { RevocationOutbox } from './revocation-outbox.service.js';
+import type { AccessToken } from './access-token.js';
+import type { RefreshWish } from './grant-ref.js';
+import { GrantRepository, type GrantRow } from './grant.repository.js';
+import { LeaseRepository } from './lease.repository.js';
+import { LeaseWatch } from './lease-watch.service.js';
+import { ProviderHealth } from './provider-health.service.js';
+import { COMMIT_WINDOW } from './refresh-commit.service.js';
+import { LeasedRefresh } from './leased-refresh.service.js';
 import { StoredTokens } from './stored-token.service.js';
 
-/** Time to write the answer back after the provider's deadline, milliseconds. */
-const COMMIT_WINDOW = 30_000;
-/** How often a process that lost the lease looks again, milliseconds. */
-const POLL_INTERVAL = 100;
-
-/** What is to be refreshed. */
-export interface RefreshWish extends Pick<AccessTokenRequest, 'resource' | 'scope'> {
+interface Flight {
   readonly audience: string;
-  /** The sealed access token that is no longer wanted; any other stored one will do. */
   readonly unwanted: string | null;
+  readonly result: Promise<AccessToken>;
 }
 
 /** Refreshes grants. */
 @Injectable()
-export class Refresher {
-  readonly #flights = new Map<string, { audience: string; result: Promise<AccessToken> }>();
+export class Refresher implements BeforeApplicationShutdown {
+  readonly #flights = new Map<string, Flight>();
 
   constructor(
     private readonly grants: GrantRepository,
+    private readonly leases: LeaseRepository,
     private readonly stored: StoredTokens,
-    private readonly outbox: RevocationOutbox,
+    private readonly leased: LeasedRefresh,
+    private readonly watch: LeaseWatch,
+    private readonly health: ProviderHealth,
     private readonly providers: ProviderRegistry,
-    private readonly sealer: Sealer,
-    private readonly events: OAuthEvents,
   ) {}
 
-  /** One flight per grant in this process; callers share an answer only when they want the same token. */
+  /**
+   * One flight per grant in this process; callers share an answer only when they want the same token and gave up the same.
+   * @throws {OAuthError} `reauth_required`, `provider_unavailable`, `provider_error`, `client_rejected`, …
+   */
   async refresh(row: GrantRow, wish: RefreshWish): Promise<AccessToken> {
     for (;;) {
       const flight = this.#flights.get(row.id);
       if (!flight) break;
-      if (flight.audience === wish.audience) return flight.result;
+      if (flight.audience === wish.audience && flight.unwanted === wish.unwanted) return flight.result;
       await flight.result.catch(() => undefined);
     }
     const result = this.#acrossProcesses(row, wish).finally(() => this.#flights.delete(row.id));
-    this.#flights.set(row.id, { audience: wish.audience, result });
+    this.#flights.set(row.id, { audience: wish.audience, unwanted: wish.unwanted, result });
     return result;
+  }
+
+  /** Refreshes under way end first, and what they brought is written. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await Promise.allSettled([...this.#flights.values()].map((flight) => flight.result));
   }
 
   async #acrossProcesses(seen: GrantRow, wish: RefreshWish): Promise<AccessToken> {
     const provider = this.providers.get(seen.provider);
-    const patience = performance.now() + 2 * (provider.definition.timeout + COMMIT_WINDOW);
+    const { timeout } = provider.definition;
+    const patience = performance.now() + 2 * (timeout + COMMIT_WINDOW);
+    this.health.assertAdmitted(provider.name);
+    // Metadata is loaded before anything is leased or noted: a failure there cannot have spent a refresh token.
+    await this.leased.reach(seen);
     for (let row = seen; ;) {
-      const deadline = performance.now() + provider.definition.timeout;
-      const lease = { grantId: row.id, version: row.version, owner: randomId() };
-      const taken = await this.grants.takeLease({
-        ...lease,
-        seconds: (provider.definition.timeout + COMMIT_WINDOW) / 1000,
-      });
+      if (row.pause_left !== null) throw this.#paused(row);
+      const began = performance.now();
+      const owner = randomId();
+      const seconds = (timeout + COMMIT_WINDOW) / 1000;
+      const taken = await this.leases.takeLease({ grantId: row.id, version: row.version, owner, seconds });
       if (taken) {
-        const fresh = await this.#reread(row.id, wish.audience);
-        const settled = await this.#settled(fresh, wish);
-        if (!settled) return this.#underLease(fresh, wish, { ...lease, ...taken, deadline, provider });
-        await this.grants.releaseLease({ ...lease, answered: !taken.unanswered });
-        return settled;
+        const lease = {
+          ...taken,
+          grantId: row.id,
+          version: row.version,
+          owner,
+          provider,
+          deadline: began + timeout,
+          leaseEnd: began + timeout + COMMIT_WINDOW,
+        };
+        const settled = await this.leased.guarded(lease, async () => {
+          const fresh = await this.#reread(row.id, wish.audience);
+          return { fresh, token: await this.#settled(fresh, wish) };
+        });
+        if (!settled.token)
+          return this.leased.run(settled.fresh, wish, lease, (now) => this.#acrossProcesses(now, wish));
+        await this.leased.giveBack(lease);
+        return settled.token;
       }
       if (performance.now() > patience) throw new OAuthError('provider_unavailable', { provider: row.provider });
-      await sleep(POLL_INTERVAL);
-      row = await this.#reread(row.id, wish.audience);
-      const settled = await this.#settled(row, wish);
-      if (settled) return settled;
+      // The lease may have failed because the grant moved on: look before waiting.
+      let now = await this.#reread(row.id, wish.audience);
+      let token = await this.#settled(now, wish);
+      if (!token && now.version === row.version && now.pause_left === null) {
+        await this.watch.changed(row.id, row.version, patience - performance.now());
+        now = await this.#reread(row.id, wish.audience);
+        token = await this.#settled(now, wish);
+      }
+      if (token) return token;
+      row = now;
     }
   }
 
@@ -88,136 +110,17 @@ export class Refresher {
 
   /** A token that somebody else has put there since: any but the unwanted one will do. */
   async #settled(row: GrantRow, wish: RefreshWish): Promise<AccessToken | null> {
-    if (row.token === null || row.token === wish.unwanted || (row.ttl !== null && row.ttl <= 0)) return null;
+    if (row.token === null || row.token_stamp === wish.unwanted) return null;
+    // Already expired when it was issued: the floor says that asking again is no use.
+    if (row.ttl !== null && row.ttl <= 0 && !(row.lifetime !== null && row.lifetime <= 0)) return null;
     return this.stored.open(row, wish.audience);
   }
 
-  async #underLease(row: GrantRow, wish: RefreshWish, lease: Lease): Promise<AccessToken> {
-    const { provider } = lease;
-    let answered = !lease.unanswered;
-    try {
-      if (lease.refresh_token === null) throw new OAuthError('reauth_required', { provider: provider.name });
-      // Sent before and never answered: once more is all that a rotating provider forgives.
-      const lostAnswers = lease.unanswered ? lease.lost_answers + 1 : 0;
-      if (lostAnswers > 1 && !provider.definition.staticRefreshToken) throw await this.#condemn(row, 'lost_answer');
-      const refreshToken = await this.sealer.open(refreshTokenContext(ownerOf(row)), lease.refresh_token);
-      const left = lease.deadline - performance.now();
-      if (left <= 0 || !(await this.grants.noteSending({ ...lease, lostAnswers })))
-        throw new OAuthError('provider_unavailable', { provider: provider.name });
-      answered = false;
-      const began = performance.now();
-      const issued = await provider.refresh({
-        refreshToken,
-        grantedScope: row.scope,
-        signal: AbortSignal.timeout(Math.max(1, Math.ceil(lease.deadline - performance.now()))),
-        ...(wish.scope ? { scope: wish.scope } : {}),
-        ...(wish.resource === undefined ? {} : { resource: [wish.resource] }),
-      });
-      return await this.#writeBack(row, wish, { issued, refreshToken, durationMs: performance.now() - began });
-    } catch (error) {
-      if (error instanceof ProviderError) {
-        if (error.oauthError === 'invalid_grant') return this.#afterInvalidGrant(row, wish);
-        answered = !error.ambiguous;
-        this.#report(row, error);
-      }
-      await this.grants.releaseLease({ grantId: row.id, owner: lease.owner, answered });
-      throw error;
-    }
-  }
-
-  async #writeBack(
-    row: GrantRow,
-    wish: RefreshWish,
-    answer: { issued: Issued; refreshToken: string; durationMs: number },
-  ): Promise<AccessToken> {
-    const { tokens, claims } = answer.issued;
-    const owner = ownerOf(row);
-    if (claims && claims.sub !== row.subject) throw await this.#foreign(row);
-    const rotated = tokens.refreshToken !== null && tokens.refreshToken !== answer.refreshToken;
-    const version = await this.grants.writeBack({
-      grantId: row.id,
-      version: row.version,
-      audience: wish.audience,
-      refreshToken: rotated ? await this.sealer.seal(refreshTokenContext(owner), tokens.refreshToken) : null,
-      refreshExpiresIn: tokens.refreshExpiresIn,
-      accessToken: await this.sealer.seal(accessTokenContext(owner, wish.audience), tokens.accessToken),
-      tokenType: tokens.tokenType,
-      scope: tokens.scope,
-      expiresIn: tokens.expiresIn,
-    });
-    if (version === undefined) {
-      // Logged out, or a newer login won: what was issued just now belongs to nobody.
-      await this.outbox.add({
-        ...owner,
-        token: tokens.refreshToken ?? tokens.accessToken,
-        hint: tokens.refreshToken === null ? 'access_token' : 'refresh_token',
-      });
-      const now = await this.#reread(row.id, wish.audience);
-      return (await this.stored.open(now, wish.audience)) ?? this.#acrossProcesses(now, wish);
-    }
-    const expiresAt = tokens.expiresIn === null ? null : new Date(Date.now() + tokens.expiresIn * 1000);
-    const token = new AccessToken({
-      value: tokens.accessToken,
-      type: tokens.tokenType,
-      expiresAt,
-      scope: tokens.scope,
-    });
-    this.stored.remember(row.id, wish.audience, { token, version, lifetime: tokens.expiresIn, ttl: tokens.expiresIn });
-    this.events.emit('refreshed', {
+  #paused(row: GrantRow): OAuthError {
+    return new OAuthError('provider_unavailable', {
       provider: row.provider,
-      grantId: row.id,
-      rotated,
-      durationMs: Math.round(answer.durationMs),
+      retryAfter: Math.max(1, Math.ceil(row.pause_left ?? 0)),
+      cause: new Error('the last refresh of this grant failed; it is left alone for a moment'),
     });
-    return token;
   }
-
-  /** Believed only after looking again: another process may have used this refresh token up rightfully. */
-  async #afterInvalidGrant(row: GrantRow, wish: RefreshWish): Promise<AccessToken> {
-    const now = await this.grants.byId(row.id, wish.audience);
-    if (now?.status === 'active' && now.version !== row.version) {
-      const token = await this.stored.open(now, wish.audience);
-      if (token) return token;
-    }
-    throw await this.#condemn(row, 'invalid_grant');
-  }
-
-  async #condemn(row: GrantRow, reason: string): Promise<OAuthError> {
-    if (await this.grants.markReauthRequired(row.id, row.version, reason)) {
-      this.stored.forget(row.id, '');
-      this.events.emit('reauthRequired', {
-        provider: row.provider,
-        grantId: row.id,
-        accountId: row.account_id,
-        reason,
-      });
-    }
-    return new OAuthError('reauth_required', { provider: row.provider });
-  }
-
-  async #foreign(row: GrantRow): Promise<OAuthError> {
-    this.events.emit('subjectMismatch', { provider: row.provider, grantId: row.id, accountId: row.account_id });
-    return this.#condemn(row, 'subject_mismatch');
-  }
-
-  #report(row: GrantRow, error: ProviderError): void {
-    const reason = error.oauthError ?? (error.cause instanceof Error ? error.cause.message : error.code);
-    this.events.emit('refreshFailed', { provider: row.provider, grantId: row.id, code: error.code, reason });
-    if (error.code === 'client_rejected') {
-      this.events.emit('alarm', {
-        code: error.code,
-        provider: row.provider,
-        message: `provider "${row.provider}" refuses this client (${reason}); check its credentials`,
-      });
-    }
-  }
-}
-
-interface Lease extends LeaseRow {
-  grantId: string;
-  version: number;
-  owner: string;
-  /** Monotonic milliseconds. */
-  deadline: number;
-  provider: Provider;
 }

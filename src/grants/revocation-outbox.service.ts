@@ -1,21 +1,22 @@
 // Revocation at the provider (RFC 7009), through a durable outbox: logging out never waits for it and never forgets it.
 import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { randomId } from '../crypto/random.js';
-import { Sealer } from '../crypto/sealing.js';
+import { claimedContext, type SealContext, Sealer } from '../crypto/sealing.js';
 import type { Queryable } from '../database/database.service.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ProviderError } from '../providers/provider-fault.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
-import { revocationContext } from './grant-sealing.js';
+import { revocationContext, revocationContexts } from './grant-sealing.js';
 import { RevocationRepository, type RevocationRow } from './revocation.repository.js';
 
 /** Seconds between two looks into the outbox when nobody wakes it. */
 const INTERVAL = 30;
 /** A token is not believed to live longer than this: 30 days, in seconds. */
 const LIFETIME = 2_592_000;
-/** Revocations under way at once, and how long others leave them alone. */
+/** Revocations under way at once. */
 const BATCH = 10;
-const PATIENCE = 60;
+/** Beyond the provider's deadline, others leave a claimed row alone for this long; then its owner was killed. Seconds. */
+const GRACE = 5;
 
 /** Revokes what is in the outbox, until the provider confirms or the token has expired. */
 @Injectable()
@@ -44,6 +45,12 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
     await this.revocations.insert({ id, provider, issuer, subject, hint, token, lifetime: LIFETIME }, tx);
   }
 
+  /** Hands the secrets of grants that are just ending over to the outbox, in their transaction. Needs no key. */
+  async takeOver(tx: Queryable, grantIds: readonly string[]): Promise<void> {
+    const spareIds = grantIds.map(() => randomId());
+    await this.revocations.insertOfGrants(tx, grantIds, spareIds, LIFETIME);
+  }
+
   /** Looks into the outbox soon. Returns at once. */
   wake(): void {
     if (this.#stopped) return;
@@ -67,7 +74,8 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
     try {
       while (this.#again && !this.#stopped) {
         this.#again = false;
-        const due = await this.revocations.claim(BATCH, PATIENCE);
+        const timeouts = this.providers.list().map((provider) => provider.definition.timeout / 1000);
+        const due = await this.revocations.claim(BATCH, Math.max(...timeouts) + GRACE);
         await Promise.all(due.map((row) => this.#revoke(row)));
         if (due.length === BATCH) this.#again = true;
       }
@@ -88,12 +96,13 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
         await this.revocations.postpone(row.id, 3600);
         return;
       }
-      const token = await this.sealer.open(revocationContext(row.id), row.token);
+      const contexts = revocationContexts(row) as [SealContext, ...SealContext[]];
+      const token = await this.sealer.open(claimedContext(row.token, contexts), row.token);
       const revoked = await provider.revoke(token, row.hint);
       await this.revocations.remove(row.id);
       if (revoked) this.events.emit('revoked', { provider: row.provider });
     } catch (error) {
-      const retryAfter = error instanceof ProviderError ? error.retryAfter : undefined;
+      const retryAfter = error instanceof ProviderError ? error.askedToWait : undefined;
       const seconds = retryAfter ?? Math.min(3600, 2 ** Math.min(row.attempts, 12));
       await this.revocations.postpone(row.id, seconds);
       setTimeout(() => this.wake(), Math.min(seconds, INTERVAL) * 1000 + 100).unref();

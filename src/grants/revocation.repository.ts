@@ -33,6 +33,32 @@ export class RevocationRepository {
     );
   }
 
+  /**
+   * Puts what ended grants held into the outbox, sealed as it is: refresh tokens, and access tokens where there is no
+   * refresh token. A session-bound grant gives its id to the row, which its seal names.
+   * @param lifetime seconds to go on trying where no expiry is known
+   */
+  async insertOfGrants(
+    tx: Queryable,
+    grantIds: readonly string[],
+    spareIds: readonly string[],
+    lifetime: number,
+  ): Promise<void> {
+    await tx.query(
+      `insert into oauth_revocations (id, provider, issuer, subject, token, hint, expires_at)
+       select case when g.session_id is null then spare.id else g.id end, g.provider, a.issuer, a.subject,
+              coalesce(g.refresh_token, t.token), case when g.refresh_token is null then 'access_token' else 'refresh_token' end,
+              coalesce(case when g.refresh_token is null then t.expires_at else g.refresh_expires_at end, now() + make_interval(secs => $3::double precision))
+       from unnest($1::uuid[], $2::uuid[]) as spare (grant_id, id)
+       join oauth_grants g on g.id = spare.grant_id
+       join oauth_accounts a on a.id = g.account_id
+       left join oauth_access_tokens t on t.grant_id = g.id and t.audience = ''
+       where coalesce(g.refresh_token, t.token) is not null
+       on conflict (id) do nothing`,
+      [grantIds, spareIds, lifetime],
+    );
+  }
+
   /** Claims what is due: other instances pass these rows over, and they come again unless removed. @param patience seconds until then at least */
   async claim(limit: number, patience: number): Promise<RevocationRow[]> {
     return this.database.query<RevocationRow & Record<string, unknown>>(

@@ -51,6 +51,11 @@ export class StoredTokens {
   forget(grantId: string, audience: string): void {
     this.#cache.delete(grantId, audience);
   }
+
+  /** Forgets all tokens of a grant that ended. */
+  forgetGrant(grantId: string): void {
+    this.#cache.deleteGrant(grantId);
+  }
 }
 
 /**

@@ -40,4 +40,9 @@ export class TokenCache {
   delete(grantId: string, audience: string): void {
     this.#entries.delete(`${grantId} ${audience}`);
   }
+
+  /** Forgets all tokens of a grant. */
+  deleteGrant(grantId: string): void {
+    for (const key of this.#entries.keys()) if (key.startsWith(`${grantId} `)) this.#entries.delete(key);
+  }
 }

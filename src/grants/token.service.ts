@@ -2,16 +2,27 @@
 import { Injectable } from '@nestjs/common';
 import { isId } from '../crypto/random.js';
 import { OAuthError } from '../errors/oauth-error.js';
+import { OAuthEvents } from '../events/oauth-events.service.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
 import type { AccessToken } from './access-token.js';
-import { type AccessTokenRequest, audienceKey, type GrantRef, isSession, type UserGrant } from './grant-ref.js';
+import {
+  type AccessTokenRequest,
+  audienceKey,
+  type GrantRef,
+  isSession,
+  type RefreshWish,
+  type UserGrant,
+} from './grant-ref.js';
 import { GrantRepository, type GrantRow } from './grant.repository.js';
+import { isAging } from './refresh-ahead.js';
 import { Refresher } from './refresh.service.js';
 import { grantBehind } from './session-grant.js';
 import { isFresh, StoredTokens } from './stored-token.service.js';
 
+/** Renewals behind callers' backs at once in this process; the rest waits for the next caller. */
+const MAX_BEHIND = 8;
 /** A session's grant is taken from its lookup for this long; afterwards the database is asked again. Milliseconds. */
 const SESSION_TRUST = 10_000;
 
@@ -24,6 +35,8 @@ export interface UserTokens extends UserGrant {
 /** Gives out fresh access tokens, and calls APIs with them. */
 @Injectable()
 export class TokenService {
+  #behind = 0;
+
   constructor(
     private readonly grants: GrantRepository,
     private readonly stored: StoredTokens,
@@ -31,6 +44,8 @@ export class TokenService {
     private readonly providers: ProviderRegistry,
     private readonly urls: AuthUrls,
     private readonly options: ResolvedOptions,
+    /** Events about tokens: `refreshed`, `reauthRequired`, `revoked`, `subjectMismatch`, `providerUnavailable` and others. */
+    readonly events: OAuthEvents,
   ) {}
 
   /**
@@ -49,7 +64,8 @@ export class TokenService {
   /**
    * Calls an API with the access token in the `Authorization` header. The token goes only to the provider's
    * `apiOrigins`, is dropped on redirects to other origins, and a 401 costs one refresh and one retry.
-   * Bodies that are streams cannot be sent twice: their 401 is returned as it is.
+   * Bodies that are streams cannot be sent twice: the token is renewed, their 401 is returned as it is, and the event
+   * `retrySkipped` says so; the caller may send its request again.
    * @returns a WHATWG `Response`; read it, and never return it from a handler
    * @throws {OAuthError} as {@link getAccessToken}, and `origin_not_allowed`
    */
@@ -67,8 +83,19 @@ export class TokenService {
     await api.allowed(url);
     const first = await this.#token(row, audience, wish);
     const response = await api.fetch(first.token, url, rest);
-    if (response.status !== 401 || !isReplayable(rest.body)) return response;
-    const second = await this.#afterRejection(row.id, audience, wish, first.token);
+    if (response.status !== 401) return response;
+    if (!isReplayable(rest.body)) {
+      await this.#afterRejection(row.id, audience, wish, first.token).catch(() => null);
+      this.events.emit('retrySkipped', { provider: row.provider, grantId: row.id });
+      return response;
+    }
+    let second: AccessToken | null;
+    try {
+      second = await this.#afterRejection(row.id, audience, wish, first.token);
+    } catch (error) {
+      await response.body?.cancel();
+      throw error;
+    }
     if (!second || second.value === first.token.value) return response;
     await response.body?.cancel();
     return api.fetch(second, url, rest);
@@ -92,7 +119,8 @@ export class TokenService {
     if (!cached) return undefined;
     const ttl = cached.expiresAt === Infinity ? null : (cached.expiresAt - performance.now()) / 1000;
     // A token due for renewal takes the slow way, which also renews it behind.
-    return isFresh(ttl, cached.lifetime, minTtl) && !this.#isAging(ttl, cached.lifetime) ? cached.token : undefined;
+    const aging = isAging(grant.grantId, { ttl, lifetime: cached.lifetime }, this.options.refresh.ahead);
+    return isFresh(ttl, cached.lifetime, minTtl) && !aging ? cached.token : undefined;
   }
 
   async #grant(ref: GrantRef, audience: string): Promise<GrantRow> {
@@ -111,25 +139,30 @@ export class TokenService {
 
   async #token(row: GrantRow, audience: string, request: AccessTokenRequest): Promise<{ token: AccessToken }> {
     const fresh = isFresh(row.ttl, row.lifetime, request.minTtl);
-    const wish = { audience, unwanted: row.token, ...request };
+    const wish = { audience, unwanted: row.token_stamp, ...request };
     const underFloor = row.since_refresh !== null && row.since_refresh < this.options.refresh.floor;
     if (row.token !== null && ((fresh && !request.forceRefresh) || underFloor)) {
       const token = await this.stored.open(row, audience);
       if (token) {
-        if (this.#isAging(row.ttl, row.lifetime) && row.refreshable && !underFloor)
-          this.refresher.refresh(row, wish).catch(() => undefined);
+        if (row.refreshable && !underFloor && isAging(row.id, row, this.options.refresh.ahead))
+          this.#renewBehind(row, wish);
         return { token };
       }
     }
     return { token: await this.#refreshed(row, wish) };
   }
 
-  /** Past the configurable share of its life a valid token is renewed behind the caller's back. */
-  #isAging(ttl: number | null, lifetime: number | null): boolean {
-    return ttl !== null && lifetime !== null && lifetime > 0 && 1 - ttl / lifetime >= this.options.refresh.ahead;
+  /** The caller has its token already; what comes of this is seen by the next one. */
+  #renewBehind(row: GrantRow, wish: RefreshWish): void {
+    if (this.#behind >= MAX_BEHIND || row.pause_left !== null) return;
+    this.#behind += 1;
+    this.refresher
+      .refresh(row, wish)
+      .catch(() => undefined)
+      .finally(() => (this.#behind -= 1));
   }
 
-  async #refreshed(row: GrantRow, wish: Parameters<Refresher['refresh']>[1]): Promise<AccessToken> {
+  async #refreshed(row: GrantRow, wish: RefreshWish): Promise<AccessToken> {
     if (!row.refreshable) {
       const rest = row.ttl === null || row.ttl > 0 ? await this.stored.open(row, wish.audience) : null;
       if (rest) return rest;
@@ -160,9 +193,11 @@ export class TokenService {
     if (!row || row.status !== 'active') return null;
     const stored = await this.stored.open(row, audience);
     if (stored && stored.value !== rejected.value) return stored;
-    if (!row.refreshable) return null;
+    const inFloor = row.since_refresh !== null && row.since_refresh < this.options.refresh.floor;
+    // Under the floor once: an API that dislikes fresh tokens as well is not helped by more of them.
+    if (!row.refreshable || (inFloor && row.under_floor)) return null;
     try {
-      return await this.refresher.refresh(row, { audience, unwanted: row.token, ...wish });
+      return await this.refresher.refresh(row, { audience, unwanted: row.token_stamp, ...wish });
     } catch (error) {
       if (!(error instanceof OAuthError) || error.code !== 'reauth_required') throw error;
       throw new OAuthError('reauth_required', { ...this.#reconnect(row.provider), cause: error });

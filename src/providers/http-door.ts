@@ -147,12 +147,13 @@ function brokenOff(
   { provider, answered, timedOut }: { provider: string; answered: boolean; timedOut: boolean },
 ): ProviderError {
   const codes: string[] = [];
+  // By shape, not by class: errors of fetch may come from another realm than this module.
   const visit = (at: unknown, depth: number): void => {
-    if (!(at instanceof Error) || depth > 4) return;
-    const { code } = at as { code?: unknown };
+    if (typeof at !== 'object' || at === null || depth > 4) return;
+    const { code, errors, cause } = at as { code?: unknown; errors?: unknown; cause?: unknown };
     if (typeof code === 'string') codes.push(code);
-    if (at instanceof AggregateError) at.errors.forEach((inner) => visit(inner, depth + 1));
-    visit(at.cause, depth + 1);
+    if (Array.isArray(errors)) errors.forEach((inner) => visit(inner, depth + 1));
+    visit(cause, depth + 1);
   };
   visit(error, 0);
   const notSent = !answered && !timedOut && codes.length > 0 && codes.every((code) => NOT_SENT.has(code));

@@ -24,6 +24,8 @@ export class ProviderError extends OAuthError {
   readonly ambiguous: boolean;
   /** The ID token names another issuer or audience than ours. */
   readonly identityChanged: boolean;
+  /** `Retry-After` of the provider's answer, seconds; unlike `retryAfter` it has no default. */
+  readonly askedToWait: number | undefined;
 
   constructor(code: OAuthErrorCode, evidence: FaultEvidence = {}) {
     super(code, evidence);
@@ -31,6 +33,7 @@ export class ProviderError extends OAuthError {
     this.oauthError = evidence.oauthError;
     this.ambiguous = evidence.ambiguous ?? false;
     this.identityChanged = evidence.identityChanged ?? false;
+    this.askedToWait = evidence.retryAfter;
   }
 }
 
@@ -56,13 +59,23 @@ export function asProviderError(error: unknown, provider: string, fallback: OAut
     });
   }
   const claim = failedClaim(error);
+  const httpStatus = refusedStatus(error);
   // The person authenticated too long ago: no fault of the provider.
   return new ProviderError(claim === 'auth_time' ? 'insufficient_authentication' : fallback, {
     provider,
     cause: outline(error),
-    ambiguous: true,
+    // A refusal without a standard body is still an answer; an unreadable success may have been one.
+    ambiguous: httpStatus === undefined,
     identityChanged: claim === 'iss' || claim === 'aud',
+    ...(httpStatus === undefined ? {} : { httpStatus }),
   });
+}
+
+/** The library puts an answer that it cannot read into the cause: its status, if that is a 4xx. */
+function refusedStatus(error: unknown): number | undefined {
+  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 6; at = at.cause, depth++)
+    if (at.cause instanceof Response && at.cause.status >= 400 && at.cause.status < 500) return at.cause.status;
+  return undefined;
 }
 
 /** The library tells in the cause of a failed comparison which claim it was. */
