@@ -1,6 +1,8 @@
 // Signatures of ID tokens and other JWTs of a provider, with the key set or (by opt-in) the client secret.
 import { compactVerify, decodeProtectedHeader } from 'jose';
+import { leftHalfHash } from '../crypto/digest.js';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
+import { CLOCK_TOLERANCE } from './id-token.js';
 import { type KeySet, SIGNATURE_ALGORITHMS } from './key-set.js';
 import { outline, ProviderError } from './provider-fault.js';
 import { parseJsonObject } from './strict-json.js';
@@ -18,14 +20,14 @@ export function acceptedAlgorithms(
 
 /**
  * Checks a signed JWT of a provider, and that its payload is one JSON object without repeated members.
- * @returns its claims
+ * @returns its claims, and the algorithm of its signature
  * @throws {ProviderError} `invalid_id_token`
  * @see OIDC Core §3.1.3.7 (6, 7, 8), RFC 8725 §3.1, §3.11
  */
 export async function verifiedClaims(
   jwt: string,
   { definition, keySet, algorithms }: { definition: ResolvedProvider; keySet: KeySet; algorithms: readonly string[] },
-): Promise<Record<string, unknown>> {
+): Promise<{ claims: Record<string, unknown>; alg: string }> {
   const refuse = (reason: string): never => {
     throw new ProviderError('invalid_id_token', { provider: definition.name, cause: new Error(`JWT: ${reason}`) });
   };
@@ -41,7 +43,40 @@ export async function verifiedClaims(
   }
   // Each of several recipients of a MAC could have made it.
   if (mac && Array.isArray(claims.aud)) refuse('a list of audiences and a MAC do not go together');
-  return claims;
+  return { claims, alg: header.alg };
+}
+
+/**
+ * Checks the binding of an ID token to the access token beside it, where it has one.
+ * @throws {ProviderError} `invalid_id_token`
+ * @see OIDC Core §3.1.3.8
+ */
+export function assertAccessTokenHash(
+  { claims, alg }: { claims: Readonly<Record<string, unknown>>; alg: string },
+  accessToken: unknown,
+  provider: string,
+): void {
+  if (claims.at_hash === undefined) return;
+  if (typeof accessToken === 'string' && claims.at_hash === leftHalfHash(accessToken, alg)) return;
+  throw new ProviderError('invalid_id_token', { provider, cause: new Error('"at_hash" is of another access token') });
+}
+
+/**
+ * Checks that signed userinfo was made by this issuer for this client, as far as it says so.
+ * @throws {ProviderError} `invalid_userinfo`
+ * @see OIDC Core §5.3.2
+ */
+export function assertUserinfoParties(
+  { iss, aud, exp }: Readonly<Record<string, unknown>>,
+  { name: provider, issuer, clientId }: ResolvedProvider,
+): void {
+  const ours = aud === undefined || aud === clientId || (Array.isArray(aud) && aud.includes(clientId));
+  const alive = exp === undefined || (typeof exp === 'number' && exp > Date.now() / 1000 - CLOCK_TOLERANCE);
+  if (ours && alive && (iss === undefined || iss === issuer)) return;
+  throw new ProviderError('invalid_userinfo', {
+    provider,
+    cause: new Error('signed userinfo: "iss", "aud" or "exp" does not fit'),
+  });
 }
 
 async function verifyMac(jwt: string, { name: provider, clientSecret }: ResolvedProvider) {

@@ -7,7 +7,12 @@ import { dpopHandle, DpopNonces } from './dpop.js';
 import { assertFapi2 } from './fapi.js';
 import { type DoorAnswer, requestProvider } from './http-door.js';
 import { CLOCK_TOLERANCE } from './id-token.js';
-import { acceptedAlgorithms, verifiedClaims } from './id-token-signature.js';
+import {
+  acceptedAlgorithms,
+  assertAccessTokenHash,
+  assertUserinfoParties,
+  verifiedClaims,
+} from './id-token-signature.js';
 import { KeySet } from './key-set.js';
 import { loadMetadata } from './metadata.js';
 import { asProviderError, ProviderError } from './provider-fault.js';
@@ -143,11 +148,7 @@ export class ProviderConnection {
     // By what was asked, not by where: the same address can be spelled in many ways.
     if (options.body instanceof URLSearchParams && options.body.has('grant_type'))
       return this.#answerTokens(answer, context);
-    if (answer.contentType === 'application/jwt' && answer.status === 200)
-      await this.#verified(
-        answer.body.toString('utf8').trim(),
-        context?.metadata.userinfo_signing_alg_values_supported,
-      );
+    if (answer.contentType === 'application/jwt' && answer.status === 200) return this.#answerUserinfo(answer, context);
     if (answer.contentType === 'application/json' && answer.status < 300) this.#assertObject(answer);
     return new Response(answer.body.length > 0 ? new Uint8Array(answer.body) : null, {
       status: answer.status,
@@ -167,12 +168,24 @@ export class ProviderConnection {
       });
     }
     // The specification lets a client skip the signature here (OIDC Core §3.1.3.7, 6); we do not.
-    if (typeof body.id_token === 'string')
-      await this.#verified(body.id_token, context?.metadata.id_token_signing_alg_values_supported);
+    if (typeof body.id_token === 'string') {
+      const verified = await this.#verified(body.id_token, context?.metadata.id_token_signing_alg_values_supported);
+      assertAccessTokenHash(verified, body.access_token, provider);
+    }
     return response;
   }
 
-  #verified(jwt: string, advertised: readonly string[] | undefined): Promise<Record<string, unknown>> {
+  /** Signed userinfo, as the plain answer that it vouches for. */
+  async #answerUserinfo(answer: DoorAnswer, context: RunningCall | undefined): Promise<Response> {
+    const advertised = context?.metadata.userinfo_signing_alg_values_supported as readonly string[] | undefined;
+    const { claims } = await this.#verified(answer.body.toString('utf8').trim(), advertised);
+    assertUserinfoParties(claims, this.definition);
+    const headers = copiedHeaders(answer.headers);
+    headers.set('content-type', 'application/json');
+    return new Response(JSON.stringify(claims), { status: 200, headers });
+  }
+
+  #verified(jwt: string, advertised: readonly string[] | undefined): ReturnType<typeof verifiedClaims> {
     const { definition, keySet } = this;
     return verifiedClaims(jwt, { definition, keySet, algorithms: this.signatureAlgorithms(advertised) });
   }
