@@ -51,6 +51,8 @@ import {
 import type { OAuthModuleExtras, OAuthModuleOptions } from './options/options.js';
 import { ResolvedOptions, resolveOptions } from './options/resolve-options.js';
 import { ProviderRegistry } from './providers/provider.registry.js';
+import { SessionCache } from './sessions/session-cache.service.js';
+import { SessionEnds } from './sessions/session-ends.service.js';
 import { SessionLookup } from './sessions/session-lookup.js';
 import { SessionTouches } from './sessions/session-touches.js';
 import { SessionGuard } from './sessions/session.guard.js';
@@ -89,7 +91,16 @@ const SERVICES: NestProvider[] = [
     Refresher,
     GrantKeeper,
   ],
-  ...[SessionRepository, SessionLookup, SessionTouches, SessionService, StepUp, SessionGuard],
+  ...[
+    SessionRepository,
+    SessionCache,
+    SessionEnds,
+    SessionLookup,
+    SessionTouches,
+    SessionService,
+    StepUp,
+    SessionGuard,
+  ],
   ...[LoginStarter, LoginAnswerer, OAuthStrategy, StrategyRunner],
   ...[LoginRepository, LoginService, FormPost, LogoutRepository, LogoutService, ProviderLogout, OAuthExceptionFilter],
   ...[

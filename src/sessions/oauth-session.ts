@@ -29,17 +29,18 @@ export interface SessionRecord {
   readonly checked_at: Date;
 }
 
-/** A record, and when this process got it. */
-interface Known {
+/** A record, and when this process asked for it. */
+export interface FoundSession {
   readonly record: SessionRecord;
   /** Monotonic milliseconds. */
   readonly asOf: number;
 }
 
-const records = new WeakMap<OAuthSession, Known>();
+const records = new WeakMap<OAuthSession, FoundSession>();
 
 /** The session for the application. The record stays reachable by {@link recordOf} only. */
-export function sessionOf(record: SessionRecord, asOf = performance.now()): OAuthSession {
+export function sessionOf(found: FoundSession): OAuthSession {
+  const { record } = found;
   const session: OAuthSession = {
     id: record.id,
     user: { id: record.user_id, provider: record.provider, subject: record.subject, profile: record.profile },
@@ -51,7 +52,7 @@ export function sessionOf(record: SessionRecord, asOf = performance.now()): OAut
     acr: record.acr,
     amr: record.amr,
   };
-  records.set(session, { record, asOf });
+  records.set(session, found);
   bindGrant(
     session,
     record.grant_id === null ? null : { grantId: record.grant_id, version: record.grant_version ?? 0 },
@@ -67,5 +68,31 @@ export function recordOf(session: OAuthSession): SessionRecord | undefined {
 /** The time by the database clock, as far as this process can tell from the session's lookup. Milliseconds since the epoch. */
 export function databaseTimeOf(session: OAuthSession): number {
   const known = records.get(session);
-  return known ? known.record.checked_at.getTime() + performance.now() - known.asOf : Date.now();
+  return known ? databaseNow(known) : Date.now();
+}
+
+/** The time by the database clock, counted on from a lookup. Milliseconds since the epoch. */
+export function databaseNow({ record, asOf }: FoundSession): number {
+  return record.checked_at.getTime() + performance.now() - asOf;
+}
+
+const EMPTY = Buffer.alloc(0);
+const texts = new Map<string, string>();
+
+/** A copy that is fit to be kept: pg's buffers hold on to whole network packets, and most texts are the same in many rows. */
+export function compacted(record: SessionRecord): SessionRecord {
+  return {
+    ...record,
+    token_hash: EMPTY,
+    provider: shared(record.provider),
+    issuer: shared(record.issuer),
+    scope: record.scope?.map(shared) ?? null,
+  };
+}
+
+function shared(text: string): string {
+  const known = texts.get(text);
+  if (known !== undefined) return known;
+  if (texts.size < 1_000) texts.set(text, text);
+  return text;
 }

@@ -1,7 +1,9 @@
-// Fresh lookups, coalesced: all sessions asked for in one turn of the event loop go out as one query.
+// Fresh lookups, coalesced: all sessions asked for in one turn of the event loop go out as one query. With the coherent
+// cache on, what is certain is answered from memory.
 import { Injectable } from '@nestjs/common';
 import { sha256 } from '../crypto/digest.js';
-import type { SessionRecord } from './oauth-session.js';
+import type { FoundSession, SessionRecord } from './oauth-session.js';
+import { SessionCache } from './session-cache.service.js';
 import { SessionRepository } from './session.repository.js';
 
 /** Most sessions in one query. */
@@ -9,7 +11,8 @@ const MAX_BATCH = 256;
 
 interface Waiter {
   hash: Buffer;
-  resolve: (record: SessionRecord | null) => void;
+  key: string;
+  resolve: (found: FoundSession | null) => void;
   reject: (error: unknown) => void;
 }
 
@@ -19,15 +22,25 @@ export class SessionLookup {
   #waiting: Waiter[] = [];
   #scheduled = false;
 
-  constructor(private readonly sessions: SessionRepository) {}
+  constructor(
+    private readonly sessions: SessionRepository,
+    private readonly cache: SessionCache,
+  ) {}
 
   /**
    * The live session of a cookie value, or null. The question is never answered by a query that was sent before it.
+   * @returns at once where the cache is certain
    * @throws {OAuthError} `database_unavailable`: a failing query fails its whole batch, closed
    */
-  find(token: string): Promise<SessionRecord | null> {
+  find(token: string): FoundSession | Promise<FoundSession | null> {
+    const hash = sha256(token);
+    const key = hash.toString('latin1');
+    return this.cache.get(key) ?? this.#ask(hash, key);
+  }
+
+  #ask(hash: Buffer, key: string): Promise<FoundSession | null> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ hash: sha256(token), resolve, reject });
+      this.#waiting.push({ hash, key, resolve, reject });
       if (this.#scheduled) return;
       this.#scheduled = true;
       // Runs after all sockets that are readable in this turn were handled.
@@ -39,17 +52,27 @@ export class SessionLookup {
     this.#scheduled = false;
     const waiting = this.#waiting;
     this.#waiting = [];
+    if (waiting.length <= MAX_BATCH) return void this.#send(waiting);
     for (let start = 0; start < waiting.length; start += MAX_BATCH)
-      void this.#ask(waiting.slice(start, start + MAX_BATCH));
+      void this.#send(waiting.slice(start, start + MAX_BATCH));
   }
 
-  async #ask(batch: Waiter[]): Promise<void> {
+  async #send(batch: Waiter[]): Promise<void> {
+    const ticket = this.cache.open();
+    const asOf = performance.now();
     try {
       const records = await this.sessions.findLive(batch.map((waiter) => waiter.hash));
-      const byHash = new Map(records.map((record) => [record.token_hash.toString('latin1'), record]));
-      for (const waiter of batch) waiter.resolve(byHash.get(waiter.hash.toString('latin1')) ?? null);
+      const byKey = new Map<string, SessionRecord>();
+      for (const record of records) byKey.set(record.token_hash.toString('latin1'), record);
+      for (const { key, resolve } of batch) {
+        const record = byKey.get(key);
+        if (record) this.cache.store(ticket, key, record);
+        resolve(record ? { record, asOf } : null);
+      }
     } catch (error) {
       for (const waiter of batch) waiter.reject(error);
+    } finally {
+      this.cache.close(ticket);
     }
   }
 }

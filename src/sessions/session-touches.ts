@@ -1,7 +1,7 @@
 // Sliding expiry, written behind: touches are gathered and written in one statement at intervals.
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import type { SessionRecord } from './oauth-session.js';
+import { databaseNow, type FoundSession } from './oauth-session.js';
 import { SessionRepository } from './session.repository.js';
 
 /** Most touches in one statement. */
@@ -20,13 +20,15 @@ export class SessionTouches implements OnApplicationShutdown {
     private readonly options: ResolvedOptions,
   ) {}
 
-  /** Notes that a session was used, at the database time of its lookup. */
-  note(record: SessionRecord): void {
+  /** Notes that a session was used, at the database time of its lookup (or, from the cache, counted on from it). */
+  note(found: FoundSession): void {
+    const { record } = found;
     const { touchInterval } = this.options.session;
     const interval = touchInterval * 1000;
-    if (record.checked_at.getTime() - record.last_seen_at.getTime() < interval) return;
-    this.#seen.set(record.id, record.checked_at);
-    const idleLeft = record.idle_expires_at.getTime() - record.checked_at.getTime();
+    const now = databaseNow(found);
+    if (now - record.last_seen_at.getTime() < interval) return;
+    this.#seen.set(record.id, new Date(now));
+    const idleLeft = record.idle_expires_at.getTime() - now;
     // With little idle time left there is none to wait for the next round.
     if (idleLeft < 2 * interval || this.#seen.size >= MAX_BATCH) void this.flush();
     else this.#timer ??= setTimeout(() => void this.flush(), interval).unref();

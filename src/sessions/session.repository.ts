@@ -62,6 +62,27 @@ export class SessionRepository {
     return row;
   }
 
+  /** Those of these sessions that are alive. */
+  async aliveAmong(ids: readonly string[]): Promise<string[]> {
+    const rows = await this.database.query<{ id: string }>(
+      `select s.id from oauth_sessions s where s.id = any($1::uuid[]) and ${LIVE}`,
+      [ids],
+      { retry: true },
+    );
+    return rows.map((row) => row.id);
+  }
+
+  /** True when the triggers of the coherent cache are there and enabled. */
+  async hasTriggers(): Promise<boolean> {
+    const [row] = await this.database.query<{ found: number }>(
+      `select count(*)::integer as found from pg_trigger
+       where tgrelid in (to_regclass('oauth_sessions'), to_regclass('oauth_accounts'), to_regclass('oauth_grants'))
+         and not tgisinternal and tgenabled <> 'D'
+         and tgname in ('oauth_sessions_changed', 'oauth_sessions_deleted', 'oauth_sessions_truncated', 'oauth_accounts_changed', 'oauth_grants_changed')`,
+    );
+    return row?.found === 5;
+  }
+
   /** The live sessions of a user, the latest first. */
   async list(userId: string): Promise<ListedSession[]> {
     return this.database.query<ListedSession & Record<string, unknown>>(

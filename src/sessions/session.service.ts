@@ -1,5 +1,6 @@
 // Sessions for guards, controllers and applications: find, list, end.
 import { Injectable } from '@nestjs/common';
+import type { Observable } from 'rxjs';
 import { lockKey } from '../crypto/digest.js';
 import { isId } from '../crypto/random.js';
 import { Database } from '../database/database.service.js';
@@ -10,6 +11,7 @@ import type { OAuthUser } from '../options/login.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
 import { recordOf, sessionOf } from './oauth-session.js';
+import { SessionEnds } from './session-ends.service.js';
 import { SessionLookup } from './session-lookup.js';
 import { SessionTouches } from './session-touches.js';
 import { type EndedSession, SessionRepository } from './session.repository.js';
@@ -44,6 +46,7 @@ export class SessionService {
     private readonly sessions: SessionRepository,
     private readonly lookup: SessionLookup,
     private readonly touches: SessionTouches,
+    private readonly watch: SessionEnds,
     private readonly grants: GrantEnder,
     private readonly database: Database,
     private readonly events: OAuthEvents,
@@ -56,9 +59,12 @@ export class SessionService {
    */
   async ofRequest(request: WebRequest): Promise<RequestSession> {
     const { value, present } = request.cookie('session', this.options.secure);
-    const record = value === null ? null : await this.lookup.find(value);
-    if (record) this.touches.note(record);
-    return { session: record && sessionOf(record), stale: present && !record };
+    if (value === null) return { session: null, stale: present };
+    const answer = this.lookup.find(value);
+    const found = answer instanceof Promise ? await answer : answer;
+    if (!found) return { session: null, stale: true };
+    this.touches.note(found);
+    return { session: sessionOf(found), stale: false };
   }
 
   /**
@@ -74,8 +80,22 @@ export class SessionService {
 
   /** A live session by its id, or null. */
   async find(id: string): Promise<OAuthSession | null> {
+    const asOf = performance.now();
     const record = isId(id) ? await this.sessions.findLiveById(id) : undefined;
-    return record ? sessionOf(record) : null;
+    return record ? sessionOf({ record, asOf }) : null;
+  }
+
+  /** Ids of sessions that ended: all that end in this process, and those of {@link ends} that end elsewhere or expire. */
+  get ended$(): Observable<string> {
+    return this.watch.ended$;
+  }
+
+  /**
+   * Emits once and completes when a session has ended, wherever that happens; for connections that outlive their
+   * request: `return stream$.pipe(takeUntil(sessions.ends(session)))` in an `@Sse()` handler.
+   */
+  ends(session: OAuthSession): Observable<void> {
+    return this.watch.ends(session);
   }
 
   /** The user's live sessions, the latest first. @param current the session that asks, if one does */

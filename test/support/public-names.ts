@@ -68,7 +68,7 @@ export const publicNames: Readonly<Record<string, readonly string[]>> = {
     'type WrappedKey',
   ],
   './providers': ['github', 'google', 'oauth2', 'oidc', 'type GitHubOptions', 'type GoogleOptions'],
-  './migrations': ['migratedDataSource', 'oauthMigrations'],
+  './migrations': ['migratedDataSource', 'oauthCacheMigrations', 'oauthMigrations'],
   './testing': [
     'FakeProvider',
     'LOGOUT_EVENT',

@@ -1,0 +1,146 @@
+// Sessions kept in memory, told of every change by Postgres. Whatever is not certain is a miss: no acknowledged LISTEN,
+// a late heartbeat, an expiry, an eviction since the query was sent.
+import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import { Listener } from '../database/listener.service.js';
+import { OAuthConfigError } from '../errors/oauth-error.js';
+import { OAuthEvents } from '../events/oauth-events.service.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import { compacted, databaseNow, type FoundSession, type SessionRecord } from './oauth-session.js';
+import { SessionRepository } from './session.repository.js';
+
+/** Channel that the triggers of `oauthCacheMigrations` notify. */
+export const SESSIONS_CHANNEL = 'oauth_sessions';
+/** A hit moves an entry to the young end at most this often, milliseconds. */
+const MOVE_INTERVAL = 1_000;
+
+/** One query under way: it knows what was evicted since it was sent. */
+export interface LookupTicket {
+  readonly sentAt: number;
+  readonly generation: number;
+  evicted: Set<string> | undefined;
+}
+
+interface Entry extends FoundSession {
+  readonly key: string;
+  movedAt: number;
+}
+
+/** The coherent cache; it holds nothing where the option is off. */
+@Injectable()
+export class SessionCache implements OnApplicationBootstrap {
+  /** By key, the longest unused first. */
+  readonly #entries = new Map<string, Entry>();
+  readonly #byId = new Map<string, Entry>();
+  readonly #open = new Set<LookupTicket>();
+  readonly #bound: number;
+  readonly #size: number;
+  /** Entries with less idle time left than this must be read again: their touches are due. Milliseconds. */
+  readonly #margin: number;
+  readonly #enabled: boolean;
+  #listening = false;
+  #generation = 0;
+
+  constructor(
+    private readonly sessions: SessionRepository,
+    private readonly listener: Listener,
+    events: OAuthEvents,
+    options: ResolvedOptions,
+  ) {
+    const { cache, cacheSize, stalenessBound, touchInterval } = options.session;
+    this.#enabled = cache === 'coherent';
+    this.#size = cacheSize;
+    this.#bound = stalenessBound * 1000;
+    this.#margin = 2 * touchInterval * 1000;
+    // Here nobody waits for the notification.
+    if (this.#enabled) events.on('logout', ({ sessionIds }) => sessionIds.forEach((id) => this.evict(id)));
+  }
+
+  /** @throws {OAuthConfigError} when the triggers are missing: revocations would go unnoticed */
+  async onApplicationBootstrap(): Promise<void> {
+    if (!this.#enabled) return;
+    if (!(await this.sessions.hasTriggers()))
+      throw new OAuthConfigError([
+        `session.cache: 'coherent' needs the triggers of oauthCacheMigrations; add them to the migrations and run them`,
+      ]);
+    this.listener.listen(SESSIONS_CHANNEL, {
+      notified: (payload) => (payload === '*' ? this.clear() : payload.split(',').forEach((id) => this.evict(id))),
+      interrupted: () => {
+        this.#listening = false;
+        this.clear();
+      },
+      resumed: () => {
+        this.clear();
+        this.#listening = true;
+      },
+    });
+  }
+
+  /** Sessions held now. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** True while entries may be believed. */
+  get isCoherent(): boolean {
+    return this.#listening && this.listener.heartbeatAge() < this.#bound;
+  }
+
+  /** The cached session of a key, if it is certain that it is alive and unchanged. */
+  get(key: string): FoundSession | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || !this.isCoherent) return undefined;
+    const { record } = entry;
+    const now = databaseNow(entry);
+    // An expiry in memory may have been extended: ask.
+    if (now >= record.expires_at.getTime() || now + this.#margin >= record.idle_expires_at.getTime()) return undefined;
+    const at = performance.now();
+    if (at - entry.movedAt > MOVE_INTERVAL) {
+      entry.movedAt = at;
+      this.#entries.delete(key);
+      this.#entries.set(key, entry);
+    }
+    return entry;
+  }
+
+  /** Call it before a query is sent. Null where nothing could be stored anyway. */
+  open(): LookupTicket | null {
+    if (!this.#listening) return null;
+    const ticket: LookupTicket = { sentAt: performance.now(), generation: this.#generation, evicted: undefined };
+    this.#open.add(ticket);
+    return ticket;
+  }
+
+  /** Call it when the query has failed or its rows are stored. */
+  close(ticket: LookupTicket | null): void {
+    if (ticket) this.#open.delete(ticket);
+  }
+
+  /** Keeps a row of a query, unless anything happened to it since the query was sent. */
+  store(ticket: LookupTicket | null, key: string, record: SessionRecord): void {
+    if (!ticket || ticket.generation !== this.#generation || ticket.evicted?.has(record.id)) return;
+    this.evictEntry(this.#byId.get(record.id));
+    const entry: Entry = { record: compacted(record), asOf: ticket.sentAt, key, movedAt: ticket.sentAt };
+    this.#entries.set(key, entry);
+    this.#byId.set(record.id, entry);
+    if (this.#entries.size > this.#size) this.evictEntry(this.#entries.values().next().value);
+  }
+
+  /** Forgets a session, also for queries under way. */
+  evict(id: string): void {
+    for (const ticket of this.#open) (ticket.evicted ??= new Set()).add(id);
+    this.evictEntry(this.#byId.get(id));
+  }
+
+  /** Forgets everything, also for queries under way. */
+  clear(): void {
+    this.#generation++;
+    this.#entries.clear();
+    this.#byId.clear();
+  }
+
+  private evictEntry(entry: Entry | undefined): void {
+    if (!entry) return;
+    this.#entries.delete(entry.key);
+    this.#byId.delete(entry.record.id);
+  }
+}
