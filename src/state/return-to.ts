@@ -24,9 +24,8 @@ export function safeReturnTo(given: unknown, policy: ReturnToPolicy): string {
  * Judges a URL that was stored earlier, by today's rules.
  */
 export function stillSafe(stored: string, policy: ReturnToPolicy): string {
-  const url = URL.canParse(stored) ? new URL(stored) : null;
-  if (url?.origin === policy.origin) return safeReturnTo(url.pathname + url.search + url.hash, policy);
-  return safeReturnTo(stored, policy);
+  // Percent-encoding may have made it longer than what was given.
+  return checked(asReturnTo(stored, policy), policy, 12 * MAX_RETURN_TO_LENGTH) ?? `${policy.origin}/`;
 }
 
 /** A judged URL as the `returnTo` parameter of a new login: a path where it is on our origin. */
@@ -34,8 +33,8 @@ export function asReturnTo(url: string, { origin }: Pick<ReturnToPolicy, 'origin
   return url.startsWith(`${origin}/`) ? url.slice(origin.length) : url;
 }
 
-function checked(given: unknown, policy: ReturnToPolicy): string | undefined {
-  if (typeof given !== 'string' || given.length > MAX_RETURN_TO_LENGTH) return undefined;
+function checked(given: unknown, policy: ReturnToPolicy, longest = MAX_RETURN_TO_LENGTH): string | undefined {
+  if (typeof given !== 'string' || given.length > longest) return undefined;
   // Parsers disagree about these: TAB and newlines vanish in some, backslashes become slashes in others.
   if (/[\u0000-\u001f\u007f-\u009f\\]/.test(given)) return undefined;
   if (/^\/(?![/\\])/.test(given)) return ownPath(given, policy);

@@ -59,7 +59,6 @@ describe.each(platforms)('onLogin on %s', (platform) => {
         throw new TypeError('canary-of-the-application');
       },
     ],
-    ['a rejection that is no error', () => Promise.resolve().then(() => Promise.reject('text'))],
   ])('fails the login on %s: 500, no row, tokens revoked', async (what, misbehave) => {
     onLogin = misbehave;
     at.provider.user({ sub: `odd-${what}` });
