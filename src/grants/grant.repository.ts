@@ -23,6 +23,8 @@ export interface GrantRow {
   /** Tells one access token from the next, however it is sealed. */
   token_stamp: string | null;
   token_type: 'Bearer' | 'DPoP' | null;
+  /** Sealed; null unless the grant's tokens are bound to a key. */
+  dpop_key: string | null;
   token_scope: string[] | null;
   expires_at: Date | null;
   ttl: number | null;
@@ -33,7 +35,7 @@ export interface GrantRow {
 }
 
 const GRANT = `
-  select g.id, g.account_id, g.session_id, g.provider, a.issuer, a.subject, a.user_id, g.scope, g.version, g.status, g.status_reason,
+  select g.id, g.account_id, g.session_id, g.provider, a.issuer, a.subject, a.user_id, g.scope, g.dpop_key, g.version, g.status, g.status_reason,
          g.refresh_token is not null and (g.refresh_expires_at is null or g.refresh_expires_at > now()) as refreshable,
          case when g.lease_owner is null and g.lease_until > now() then extract(epoch from g.lease_until - now())::double precision end as pause_left,
          t.token, t.issued_at::text as token_stamp, t.token_type, t.scope as token_scope, t.expires_at,

@@ -1,8 +1,9 @@
 // Opens stored access tokens, and judges whether they are still good for a request.
 import { Injectable } from '@nestjs/common';
 import { Sealer } from '../crypto/sealing.js';
+import type { SentToken } from '../providers/provider-api.js';
 import { AccessToken } from './access-token.js';
-import { accessTokenContext } from './grant-sealing.js';
+import { accessTokenContext, dpopKeyContext } from './grant-sealing.js';
 import { type GrantRow, ownerOf } from './grant.repository.js';
 import { type CachedToken, TokenCache } from './token-cache.js';
 
@@ -33,6 +34,12 @@ export class StoredTokens {
     });
     this.remember(row.id, audience, { token, version: row.version, lifetime: row.lifetime, ttl: row.ttl });
     return token;
+  }
+
+  /** A token as it is sent to an API: with its grant's key, if it is bound to one. */
+  async sendable({ value, type }: AccessToken, row: GrantRow): Promise<SentToken> {
+    if (type !== 'DPoP' || row.dpop_key === null) return { value, type };
+    return { value, type, dpopKey: await this.sealer.open(dpopKeyContext(ownerOf(row)), row.dpop_key) };
   }
 
   /** Keeps a token in memory. @param entry.ttl seconds from now; null when unknown */

@@ -82,7 +82,7 @@ export class TokenService {
     // Before any token is fetched or refreshed: a wrong address costs nothing.
     await api.allowed(url);
     const first = await this.#token(row, audience, wish);
-    const response = await api.fetch(first.token, url, rest);
+    const response = await api.fetch(await this.stored.sendable(first.token, row), url, rest);
     if (response.status !== 401) return response;
     if (!isReplayable(rest.body)) {
       await this.#afterRejection(row.id, audience, wish, first.token).catch(() => null);
@@ -98,7 +98,9 @@ export class TokenService {
     }
     if (!second || second.value === first.token.value) return response;
     await response.body?.cancel();
-    return api.fetch(second, url, rest);
+    // A new login may have come meanwhile, with a key of its own.
+    const now = second.type === 'DPoP' ? ((await this.grants.byId(row.id, audience)) ?? row) : row;
+    return api.fetch(await this.stored.sendable(second, now), url, rest);
   }
 
   /** The tokens of a user at a provider, for jobs: account-bound grants outlive the request, and the session where `keepGrant` says so. */

@@ -226,17 +226,13 @@ export class Provider {
       ...(request.signal ? { signal: request.signal } : {}),
       ...(request.onIssued ? { onIssued: request.onIssued } : {}),
     };
-    const issued = await this.#connection.call('invalid_token_response', context, async ({ config }) => {
+    return this.#connection.call('invalid_token_response', context, async ({ config }) => {
       const parameters = this.#tokenParameters(request.resource ?? this.definition.resource);
       if (request.scope) parameters.set('scope', request.scope.join(' '));
       const proof = await this.#connection.dpop(config, request.dpopKey);
       const answer = await client.refreshTokenGrant(config, request.refreshToken, parameters, proof);
       return this.#issued(answer, request.scope ?? request.grantedScope, request.dpopKey);
     });
-    // OIDC Core §12.2: a refreshed ID token is a fresh one for the same client.
-    if (issued.claims)
-      assertIdTokenClaims(issued.claims, { provider: this.name, clientId: this.definition.clientId, acrValues: [] });
-    return issued;
   }
 
   /** Revokes a token (RFC 7009, or the provider's own way). Success also where the provider has no revocation at all. @returns false when there is no way to revoke */
