@@ -41,6 +41,8 @@ import { RevocationRepository } from './grants/revocation.repository.js';
 import { StoredTokens } from './grants/stored-token.service.js';
 import { TokenService } from './grants/token.service.js';
 import { Cleanup } from './ops/cleanup.service.js';
+import { OAuthHealthIndicator } from './ops/health.service.js';
+import { RouteAudit } from './ops/route-audit.service.js';
 import { AuthUrls, ROUTE_PREFIX } from './options/auth-urls.service.js';
 import {
   type ASYNC_OPTIONS_TYPE,
@@ -59,6 +61,7 @@ import { SessionGuard } from './sessions/session.guard.js';
 import { SessionRepository } from './sessions/session.repository.js';
 import { SessionService } from './sessions/session.service.js';
 import { StepUp } from './sessions/step-up.service.js';
+import { SocketSessions } from './sessions/socket-sessions.service.js';
 import { StateRepository } from './state/state.repository.js';
 import { StateService } from './state/state.service.js';
 import { LoginAnswerer } from './strategy/login-answer.service.js';
@@ -98,6 +101,7 @@ const SERVICES: NestProvider[] = [
     SessionLookup,
     SessionTouches,
     SessionService,
+    SocketSessions,
     StepUp,
     SessionGuard,
   ],
@@ -110,7 +114,7 @@ const SERVICES: NestProvider[] = [
     UnlinkService,
     { provide: AccountUnlinker, useExisting: UnlinkService },
   ],
-  Cleanup,
+  ...[Cleanup, RouteAudit, OAuthHealthIndicator],
 ];
 
 /** What applications may inject; the guard's own needs are among them, since guards live in the application's modules. */
@@ -123,6 +127,9 @@ const EXPORTED = [
   StateService,
   TokenService,
   SessionService,
+  SocketSessions,
+  OAuthHealthIndicator,
+  RouteAudit,
   StepUp,
   SessionGuard,
 ];

@@ -74,10 +74,11 @@ export class LoginService {
           provider: provider.name,
           cause: new Error('the session that was to be stepped up has ended meanwhile'),
         });
-      await this.#endReplaced(tx, result);
-      return result;
+      return { ...result, crowdedOut: await this.#endReplaced(tx, result) };
     });
-    const { ended } = written;
+    const { ended, crowdedOut } = written;
+    if (crowdedOut.length > 0)
+      this.events.emit('logout', { userId: written.user_id, sessionIds: crowdedOut, by: 'replaced' });
     // Only what ended a session can have put something into the outbox.
     if (ended || this.options.session.maxPerUser !== null) this.grants.wake();
     if (ended) this.events.emit('logout', { userId: ended.user_id, sessionIds: [ended.id], by: 'replaced' });
@@ -202,11 +203,11 @@ export class LoginService {
     return new OAuthError('account_conflict', { provider });
   }
 
-  /** A session of somebody else on this browser has ended: its grant may now be unneeded. So may those beyond the limit. */
+  /** A session of somebody else on this browser has ended: its grant may now be unneeded. So may those beyond the limit. @returns ids of the latter */
   async #endReplaced(
     tx: Parameters<LoginRepository['write']>[0],
     { ended, account_id: accountId, user_id: userId }: LoginWritten,
-  ): Promise<void> {
+  ): Promise<string[]> {
     if (ended && ended.account_id !== accountId) {
       await tx.query('select pg_advisory_xact_lock($1::bigint)', [lockKey('sub', ended.issuer, ended.subject)]);
     }
@@ -219,6 +220,9 @@ export class LoginService {
       await this.grants.endUnneeded(tx, [ended]);
     }
     const { maxPerUser } = this.options.session;
-    if (maxPerUser !== null) await this.logins.endOldest(tx, userId!, maxPerUser);
+    if (maxPerUser === null) return [];
+    const crowdedOut = await this.logins.endOldest(tx, userId!, maxPerUser);
+    await this.grants.endUnneeded(tx, crowdedOut);
+    return crowdedOut.map(({ id }) => id);
   }
 }

@@ -23,7 +23,8 @@ export class OAuthExceptionFilter implements ExceptionFilter<OAuthError> {
   ) {}
 
   catch(error: OAuthError, host: ArgumentsHost): unknown {
-    // GraphQL and WebSockets have answers of their own; they know what to do with `extensions` and `status`.
+    if (host.getType() === 'ws') return answerSocket(error, host.switchToWs().getClient<object>());
+    // GraphQL has answers of its own, and knows what to do with `extensions`.
     if (host.getType() !== 'http') return error;
     const request = new WebRequest(host.switchToHttp().getRequest());
     const response = new WebResponse(host.switchToHttp().getResponse());
@@ -105,4 +106,17 @@ export class OAuthExceptionFilter implements ExceptionFilter<OAuthError> {
 
 function pathOf(target: string): string {
   return target.split('?', 1)[0]!;
+}
+
+/** As Nest's own filter does for `WsException`: an `exception` event, in the way of socket.io or of ws. */
+function answerSocket(error: OAuthError, client: object): void {
+  const { code, loginUrl } = error;
+  const data = { status: 'error', code, message: error.message, ...(loginUrl === undefined ? {} : { loginUrl }) };
+  const { emit, send, handshake } = client as {
+    emit?: (event: string, data: object) => void;
+    send?: (text: string) => void;
+    handshake?: unknown;
+  };
+  if (handshake !== undefined) emit?.call(client, 'exception', data);
+  else send?.call(client, JSON.stringify({ event: 'exception', data }));
 }

@@ -141,6 +141,23 @@ export class GrantRepository {
     );
   }
 
+  /**
+   * Removes one batch of session-bound grants whose session is gone. The end of a session by time is no logout: nothing
+   * is revoked. @returns how many
+   */
+  async removeOrphans(batchSize: number): Promise<number> {
+    const rows = await this.database.query(
+      `with orphans as (
+         select g.id from oauth_grants g
+         where g.session_id is not null and not exists (select 1 from oauth_sessions s where s.id = g.session_id)
+         limit $1::integer for update of g skip locked
+       )
+       delete from oauth_grants g using orphans o where g.id = o.id returning 1 as removed`,
+      [batchSize],
+    );
+    return rows.length;
+  }
+
   /** Ends grants: their secrets leave the table, their access tokens are gone, and no refresh in flight can write any more. */
   async end(tx: Queryable, grantIds: readonly string[], reason: string): Promise<void> {
     await tx.query(

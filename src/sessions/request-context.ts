@@ -21,9 +21,23 @@ export function requestOf(context: ExecutionContext): WebRequest | null {
       { req?: unknown; request?: unknown; extra?: { request?: unknown } } | undefined;
     candidates.push(scope?.req, scope?.request, scope?.extra?.request);
   } else if (kind === 'ws') {
-    const socket = context.switchToWs().getClient<{ handshake?: unknown; upgradeReq?: unknown; request?: unknown }>();
-    candidates.push(socket?.request, socket?.handshake, socket?.upgradeReq);
+    return handshakeOf(context.switchToWs().getClient<object>());
   }
   const native = candidates.find((candidate) => WebRequest.is(candidate));
+  return native === undefined ? null : new WebRequest(native);
+}
+
+const handshakes = new WeakMap<object, object>();
+
+/** Remembers the handshake of a socket that does not carry it (ws). Anything that is no request is ignored. */
+export function rememberHandshake(client: object, request: unknown): void {
+  if (WebRequest.is(request)) handshakes.set(client, request);
+}
+
+/** The handshake of a socket, or null. */
+export function handshakeOf(client: object | null | undefined): WebRequest | null {
+  if (typeof client !== 'object' || client === null) return null;
+  const { request, handshake, upgradeReq } = client as Partial<Record<'request' | 'handshake' | 'upgradeReq', unknown>>;
+  const native = [handshakes.get(client), request, handshake, upgradeReq].find((candidate) => WebRequest.is(candidate));
   return native === undefined ? null : new WebRequest(native);
 }

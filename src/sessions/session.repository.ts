@@ -138,17 +138,17 @@ export class SessionRepository {
     );
   }
 
-  /** Removes one batch of sessions that have been expired for the grace time, seconds. @returns those removed */
-  async removeExpired(batchSize: number, grace: number): Promise<EndedSession[]> {
-    return this.database.query<EndedSession & Record<string, unknown>>(
+  /** Removes one batch of sessions that have been past one of their ends for the grace time, seconds. @returns how many */
+  async removeExpired(end: 'idle_expires_at' | 'expires_at', batchSize: number, grace: number): Promise<number> {
+    const rows = await this.database.query(
       `with expired as (
          select id from oauth_sessions
-         where least(expires_at, idle_expires_at) < now() - make_interval(secs => $2::double precision)
-         limit $1::integer for update skip locked
+         where ${end} < now() - make_interval(secs => $2::double precision)
+         order by ${end} limit $1::integer for update skip locked
        )
-       delete from oauth_sessions s using expired e where s.id = e.id
-       returning s.id, s.user_id, s.account_id, s.grant_id, s.provider, s.sid, s.id_token`,
+       delete from oauth_sessions s using expired e where s.id = e.id returning 1 as removed`,
       [batchSize, grace],
     );
+    return rows.length;
   }
 }

@@ -1,0 +1,96 @@
+// Boot audit: every handler of the application with its policy. In strict mode, one that is neither guarded nor public
+// keeps the application from starting.
+import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import { ApplicationConfig, MetadataScanner, ModulesContainer } from '@nestjs/core';
+import { OAuthConfigError } from '../errors/oauth-error.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import { policyOf } from '../sessions/policy.js';
+import { SessionGuard } from '../sessions/session.guard.js';
+
+/** Metadata by which Nest marks handlers: HTTP, GraphQL, WebSocket and microservices. */
+const HANDLER_MARKS = ['path', 'graphql:resolver_type', 'websockets:message_mapping', 'microservices:pattern'];
+const GUARDS = '__guards__';
+
+/** A handler and what it takes to enter it. */
+export interface AuditedRoute {
+  /** `UsersController.list` */
+  readonly handler: string;
+  readonly policy: 'session' | 'public' | 'open';
+  /** Scopes, freshness and context classes that are demanded besides. */
+  readonly demands: readonly string[];
+}
+
+/** Audits the routes. */
+@Injectable()
+export class RouteAudit implements OnApplicationBootstrap {
+  readonly #logger = new Logger('OAuth');
+
+  constructor(
+    private readonly modules: ModulesContainer,
+    private readonly application: ApplicationConfig,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /** @throws {OAuthConfigError} in strict mode, naming every handler that is open by omission */
+  onApplicationBootstrap(): void {
+    if (this.options.routes === 'off') return;
+    const routes = this.list();
+    const open = routes.filter(({ policy }) => policy === 'open');
+    if (this.options.routes === 'strict' && open.length > 0)
+      throw new OAuthConfigError(
+        open.map(({ handler }) => `${handler} is neither guarded by SessionGuard nor marked @Public()`),
+      );
+    const lines = routes.map(
+      ({ handler, policy, demands }) => `  ${[policy.padEnd(8), handler, ...demands].join(' ')}`,
+    );
+    const log = `${routes.length} handlers:\n${lines.join('\n')}`;
+    if (open.length > 0) this.#logger.warn(log);
+    else this.#logger.log(log);
+  }
+
+  /** All handlers of the application, by name. */
+  list(): AuditedRoute[] {
+    const scanner = new MetadataScanner();
+    const everywhere = [
+      ...this.application.getGlobalGuards(),
+      ...this.application.getGlobalRequestGuards().map(({ metatype }) => metatype),
+    ].some(isSessionGuard);
+    const types = new Set<new (...args: never[]) => object>();
+    for (const module of this.modules.values())
+      for (const { metatype } of [...module.controllers.values(), ...module.providers.values()])
+        if (typeof metatype === 'function' && metatype.prototype) types.add(metatype as never);
+    const routes = [...types].flatMap((type) =>
+      scanner.getAllMethodNames(type.prototype as object).flatMap((name) => {
+        const handler = (type.prototype as Record<string, unknown>)[name] as object;
+        if (!HANDLER_MARKS.some((mark) => Reflect.hasMetadata(mark, handler))) return [];
+        const { open, scopes, maxAge, acrValues } = policyOf(handler, type);
+        const guarded = everywhere || [...guardsOf(type), ...guardsOf(handler)].some(isSessionGuard);
+        return [
+          {
+            handler: `${type.name}.${name}`,
+            policy: open ? ('public' as const) : guarded ? ('session' as const) : ('open' as const),
+            demands: [
+              ...(scopes ? [`scopes=${scopes.join(',')}`] : []),
+              ...(maxAge === undefined ? [] : [`maxAge=${maxAge}`]),
+              ...(acrValues ? [`acr=${acrValues.join(',')}`] : []),
+            ],
+          },
+        ];
+      }),
+    );
+    return routes.sort((a, b) => (a.handler < b.handler ? -1 : 1));
+  }
+}
+
+function guardsOf(target: object): unknown[] {
+  return (Reflect.getMetadata(GUARDS, target) as unknown[] | undefined) ?? [];
+}
+
+/** Also a class of the application's own that extends it. */
+function isSessionGuard(guard: unknown): boolean {
+  return (
+    guard === SessionGuard ||
+    guard instanceof SessionGuard ||
+    (typeof guard === 'function' && guard.prototype instanceof SessionGuard)
+  );
+}

@@ -1,0 +1,64 @@
+// For gateways: whose socket is it, and when must it close? Works with socket.io and with ws.
+import { Injectable } from '@nestjs/common';
+import { ResolvedOptions } from '../options/resolve-options.js';
+import type { OAuthSession } from '../options/session.js';
+import { handshakeOf, rememberHandshake } from './request-context.js';
+import { SessionService } from './session.service.js';
+
+/** What the sockets have in common. */
+interface Socket {
+  /** socket.io */
+  disconnect?(close?: boolean): void;
+  /** ws */
+  close?(code?: number, reason?: string): void;
+  once?(event: string, listener: () => void): void;
+}
+
+/** Close code of ws for a refused or ended session: policy violation (RFC 6455 §7.4.1). */
+const POLICY_VIOLATION = 1008;
+
+/**
+ * Accepts sockets with a live session, and closes them when it ends. `SessionGuard` on the gateway judges each message
+ * besides. With ws this is also what makes the handshake known to the guard.
+ *
+ * @example
+ * handleConnection(client: WebSocket, request?: IncomingMessage) {
+ *   return this.sockets.accept(client, request);
+ * }
+ */
+@Injectable()
+export class SocketSessions {
+  constructor(
+    private readonly sessions: SessionService,
+    private readonly options: ResolvedOptions,
+  ) {}
+
+  /**
+   * Call it from `handleConnection` with all its arguments.
+   * @returns the session; null when the socket was closed: no session, another site, or the database is away
+   */
+  async accept(client: object, request?: unknown): Promise<OAuthSession | null> {
+    // At once: the first message may be here before any answer of the database.
+    rememberHandshake(client, request);
+    const socket = client as Socket;
+    const session = await this.#sessionOf(client).catch(() => null);
+    if (!session) {
+      close(socket);
+      return null;
+    }
+    const watch = this.sessions.ends(session).subscribe(() => close(socket));
+    socket.once?.(socket.disconnect ? 'disconnect' : 'close', () => watch.unsubscribe());
+    return session;
+  }
+
+  async #sessionOf(client: object): Promise<OAuthSession | null> {
+    const handshake = handshakeOf(client);
+    if (!handshake || handshake.isForeign(this.options.origin)) return null;
+    return (await this.sessions.ofRequest(handshake)).session;
+  }
+}
+
+function close(socket: Socket): void {
+  if (socket.disconnect) socket.disconnect(true);
+  else socket.close?.(POLICY_VIOLATION, 'session ended');
+}

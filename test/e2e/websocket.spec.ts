@@ -1,0 +1,195 @@
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Controller, type MessageEvent, Sse, UseFilters, UseGuards } from '@nestjs/common';
+import { WsAdapter } from '@nestjs/platform-ws';
+import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
+import { interval, map, type Observable, takeUntil } from 'rxjs';
+import { io } from 'socket.io-client';
+import WebSocket from 'ws';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { MeController, oidcOf, type RunningApp, startApp } from '../support/app.js';
+import { UserAgent } from '../support/user-agent.js';
+import {
+  CurrentSession,
+  CurrentUser,
+  OAuthExceptionFilter,
+  type OAuthSession,
+  SessionGuard,
+  SessionService,
+  SocketSessions,
+} from '../../src/index.js';
+import { FakeProvider } from '../../src/testing/index.js';
+
+@WebSocketGateway()
+@UseGuards(SessionGuard)
+@UseFilters(OAuthExceptionFilter)
+class ChatGateway {
+  static entered = 0;
+  constructor(private readonly sockets: SocketSessions) {}
+
+  handleConnection(client: object, request?: unknown): Promise<unknown> {
+    return this.sockets.accept(client, request);
+  }
+  @SubscribeMessage('whoami') whoami(@CurrentUser('subject') subject: string): object {
+    ChatGateway.entered++;
+    return { event: 'you', data: subject };
+  }
+}
+
+/** A gateway that forgot to look at the handshake: the guard alone protects it. */
+@WebSocketGateway({ path: '/bare' })
+@UseGuards(SessionGuard)
+@UseFilters(OAuthExceptionFilter)
+class BareGateway {
+  @SubscribeMessage('whoami') whoami(): object {
+    ChatGateway.entered++;
+    return { event: 'you', data: 'anybody' };
+  }
+}
+
+@Controller('stream')
+@UseGuards(SessionGuard)
+class StreamController {
+  constructor(private readonly sessions: SessionService) {}
+  @Sse() stream(@CurrentSession() session: OAuthSession): Observable<MessageEvent> {
+    return interval(20).pipe(
+      map((data) => ({ data: String(data) })),
+      takeUntil(this.sessions.ends(session)),
+    );
+  }
+}
+
+describe('sockets and streams', () => {
+  let database: TestDatabase;
+  let provider: FakeProvider;
+  let withIo: RunningApp;
+  let withWs: RunningApp;
+
+  beforeAll(async () => {
+    [database, provider] = await Promise.all([createTestDatabase(), FakeProvider.start()]);
+    const base = {
+      database: database.url,
+      providers: [oidcOf(provider)],
+      nestProviders: [ChatGateway],
+      controllers: [MeController, StreamController],
+      oauth: { session: { stalenessBound: 0.3 } },
+    };
+    withIo = await startApp(base);
+    withWs = await startApp({
+      ...base,
+      platform: 'fastify',
+      nestProviders: [ChatGateway, BareGateway],
+      configure: (app) => void app.useWebSocketAdapter(new WsAdapter(app)),
+    });
+  });
+  afterAll(async () => {
+    await withIo?.close();
+    await withWs?.close();
+    await provider?.close();
+    await database?.drop();
+  });
+
+  async function login(): Promise<{ cookie: string; agent: UserAgent; id: string; userId: string }> {
+    const agent = new UserAgent();
+    await agent.navigate(`${withIo.url}/auth/fake/login?returnTo=/me`);
+    const { user, session } = (await agent.fetch(`${withIo.url}/me`)).json<{
+      user: { id: string };
+      session: { id: string };
+    }>();
+    return { agent, cookie: `oauth_session=${agent.cookie('oauth_session')}`, id: session.id, userId: user.id };
+  }
+  const ioClient = (headers: Record<string, string>) =>
+    io(withIo.url, { extraHeaders: headers, transports: ['websocket'], reconnection: false, forceNew: true });
+  const wsClient = (headers: Record<string, string>, path = '') =>
+    new WebSocket(withWs.url.replace('http', 'ws') + path, { headers });
+  const answerOf = async (socket: WebSocket) =>
+    JSON.parse(String(((await once(socket, 'message')) as [Buffer])[0])) as { event: string; data: unknown };
+
+  it('E-072 socket.io: passes with a live session, and the socket closes when the session ends', async () => {
+    const { cookie, agent } = await login();
+    const socket = ioClient({ cookie });
+    await new Promise<void>((resolve) => socket.on('connect', resolve));
+    const you = new Promise((resolve) => socket.on('you', resolve));
+    socket.emit('whoami');
+    expect(await you).toBe('user-1');
+    const gone = new Promise((resolve) => socket.on('disconnect', resolve));
+    await agent.fetch(`${withIo.url}/auth/logout`, { method: 'POST' });
+    expect(await gone).toBe('io server disconnect');
+  });
+
+  it('E-072 socket.io: closes without a session, with a dead one, and from another site', async () => {
+    const { cookie } = await login();
+    const entered = ChatGateway.entered;
+    for (const headers of [
+      {},
+      { cookie: 'oauth_session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA' },
+      { cookie, origin: 'https://evil.example' },
+      { cookie, 'sec-fetch-site': 'cross-site' },
+    ] as Record<string, string>[]) {
+      const socket = ioClient(headers);
+      const gone = new Promise((resolve) => socket.on('disconnect', resolve));
+      socket.on('connect', () => socket.emit('whoami'));
+      await gone;
+      socket.close();
+    }
+    expect(ChatGateway.entered).toBe(entered);
+  });
+
+  it('E-072 ws: passes with a live session, and closes when it ends in another process or by hand', async () => {
+    const { cookie, id } = await login();
+    const socket = wsClient({ cookie });
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ event: 'whoami' }));
+    expect(await answerOf(socket)).toEqual({ event: 'you', data: 'user-1' });
+    const closed = once(socket, 'close') as Promise<[number]>;
+    const began = performance.now();
+    await database.query('delete from oauth_sessions where id = $1', [id]);
+    const [code] = await closed;
+    expect(code).toBe(1008);
+    expect(performance.now() - began).toBeLessThan(2000);
+  });
+
+  it('E-072 ws: closes without a session and from another site, and the first message never reaches the handler', async () => {
+    const { cookie } = await login();
+    const entered = ChatGateway.entered;
+    for (const headers of [{}, { cookie, origin: 'https://evil.example' }] as Record<string, string>[]) {
+      const socket = wsClient(headers);
+      const closed = once(socket, 'close') as Promise<[number]>;
+      socket.on('open', () => socket.send(JSON.stringify({ event: 'whoami' })));
+      expect((await closed)[0]).toBe(1008);
+    }
+    expect(ChatGateway.entered).toBe(entered);
+  });
+
+  it('E-072 ws: a gateway that never showed the guard a handshake is denied', async () => {
+    const { cookie } = await login();
+    const entered = ChatGateway.entered;
+    const socket = wsClient({ cookie }, '/bare');
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ event: 'whoami' }));
+    expect(await answerOf(socket)).toMatchObject({ event: 'exception', data: { code: 'unauthenticated' } });
+    expect(ChatGateway.entered).toBe(entered);
+    socket.close();
+  });
+
+  it('ends server-sent events with the session, also one that only expires', async () => {
+    const { cookie, id } = await login();
+    const answer = await fetch(`${withIo.url}/stream`, { headers: { cookie } });
+    expect(answer.status).toBe(200);
+    const body = answer.text();
+    await sleep(100);
+    await database.query(`update oauth_sessions set expires_at = now() where id = $1`, [id]);
+    expect(await Promise.race([body, sleep(3000)])).toContain('data: 1');
+    expect((await fetch(`${withIo.url}/stream`, { headers: { cookie } })).status).toBe(401);
+  });
+
+  it('tells the ids of sessions that end', async () => {
+    const { id, userId } = await login();
+    const service = withIo.app.get(SessionService);
+    const ended: string[] = [];
+    const subscription = service.ended$.subscribe((ends) => ended.push(ends));
+    expect(await service.end(userId, id)).toBe(true);
+    expect(ended).toEqual([id]);
+    subscription.unsubscribe();
+  });
+});
