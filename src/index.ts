@@ -26,6 +26,8 @@ export type { AccessTokenRequest, GrantRef, UserGrant } from './grants/grant-ref
 export type { KnownAccount, OAuthLogin, OAuthProfile, OAuthUser } from './options/login.js';
 export type { OAuthSession } from './options/session.js';
 
+export { type KeyUse, Rekeyer, type RekeyOptions, type RekeyProgress } from './ops/rekeyer.service.js';
+
 export { ERROR_CODES, type OAuthErrorCode } from './errors/error-codes.js';
 export { LoginRefusedError, OAuthConfigError, OAuthError } from './errors/oauth-error.js';
 export { KeyRing, LocalKeyRing, UnknownKeyError, type WrappedKey } from './crypto/key-ring.js';

@@ -43,6 +43,8 @@ import { TokenService } from './grants/token.service.js';
 import { Cleanup } from './ops/cleanup.service.js';
 import { OAuthHealthIndicator } from './ops/health.service.js';
 import { RouteAudit } from './ops/route-audit.service.js';
+import { RekeyRepository } from './ops/rekey.repository.js';
+import { Rekeyer } from './ops/rekeyer.service.js';
 import { AuthUrls, ROUTE_PREFIX } from './options/auth-urls.service.js';
 import {
   type ASYNC_OPTIONS_TYPE,
@@ -114,7 +116,7 @@ const SERVICES: NestProvider[] = [
     UnlinkService,
     { provide: AccountUnlinker, useExisting: UnlinkService },
   ],
-  ...[Cleanup, RouteAudit, OAuthHealthIndicator],
+  ...[Cleanup, RouteAudit, OAuthHealthIndicator, RekeyRepository, Rekeyer],
 ];
 
 /** What applications may inject; the guard's own needs are among them, since guards live in the application's modules. */
@@ -126,6 +128,7 @@ const EXPORTED = [
   AccountService,
   StateService,
   TokenService,
+  Rekeyer,
   SessionService,
   SocketSessions,
   OAuthHealthIndicator,

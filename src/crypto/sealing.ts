@@ -60,6 +60,16 @@ export class Sealer {
     }
   }
 
+  /**
+   * The same value sealed anew with the current key, for the place it was sealed for.
+   * @throws {OAuthError} `key_unavailable`
+   */
+  async reseal(sealed: string): Promise<string> {
+    const context = parse(sealed)?.context;
+    if (!isContext(context)) throw this.#unreadable(new Error('sealed value is malformed'));
+    return this.seal(context, await this.open(context, sealed));
+  }
+
   async #answered<T>(ask: () => T | Promise<T>): Promise<T> {
     try {
       return await answered(ask);
@@ -114,6 +124,10 @@ function parse(sealed: string): SealedParts | undefined {
   if (alg !== 'A256KW' || enc !== 'A256GCM' || typeof kid !== 'string' || Object.keys(unknown).length > 0)
     return undefined;
   return { header, keyId: kid, context: ctx, encryptedKey, iv, ciphertext, tag };
+}
+
+function isContext(value: unknown): value is SealContext {
+  return Array.isArray(value) && value.length >= 2 && value.every((part) => typeof part === 'string');
 }
 
 /** Decodes base64url in its one canonical spelling; anything else (padding, spare bits, other alphabet) is undefined. */

@@ -1,0 +1,85 @@
+// What every command needs: a connection and, for some, the keys. The same rules as for the module's options hold.
+import { readFile } from 'node:fs/promises';
+import pg from 'pg';
+import type { KeyRing } from '../crypto/key-ring.js';
+import { Sealer } from '../crypto/sealing.js';
+import type { Queryable } from '../database/database.service.js';
+import type { EncryptionKeyOptions } from '../options/options.js';
+import { Problems } from '../options/problems.js';
+import { resolveKeyRing } from '../options/resolve-keys.js';
+import { RekeyRepository } from '../ops/rekey.repository.js';
+import { Rekeyer } from '../ops/rekeyer.service.js';
+
+/** A mistake in how the command was called. */
+export class UsageError extends Error {}
+
+/** Options of the command line. */
+export interface Arguments {
+  'database-url'?: string | undefined;
+  keys?: string | undefined;
+  'listen-url'?: string | undefined;
+  'batch-size'?: string | undefined;
+  pause?: string | undefined;
+  json?: boolean | undefined;
+}
+
+/** An open connection. */
+export interface Connection extends Queryable {
+  readonly url: string;
+}
+
+/** Runs something with a connection, and closes it. */
+export async function withDatabase<T>(given: Arguments, work: (database: Connection) => Promise<T>): Promise<T> {
+  const url = given['database-url'] ?? process.env.DATABASE_URL;
+  if (url === undefined) throw new UsageError('no database: give --database-url or set DATABASE_URL');
+  const pool = new pg.Pool({ connectionString: url, max: 2, connectionTimeoutMillis: 10_000 });
+  pool.on('error', () => undefined);
+  const database: Connection = {
+    url,
+    query: async <Row extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []) =>
+      (await pool.query<Row>(text, [...values])).rows,
+  };
+  try {
+    return await work(database);
+  } finally {
+    await pool.end();
+  }
+}
+
+/** The configured keys, the current one first. */
+export async function keyRingOf(given: Arguments): Promise<KeyRing> {
+  const text = given.keys === undefined ? process.env.OAUTH_KEYS : await readFile(given.keys, 'utf8');
+  if (text === undefined) throw new UsageError('no keys: give --keys FILE or set OAUTH_KEYS');
+  const problems = new Problems();
+  const ring = resolveKeyRing({ keys: parseKeys(text.trim()) }, problems.at('keys'));
+  if (!ring || problems.list.length > 0) throw new UsageError(problems.list.join('\n'));
+  return ring;
+}
+
+/** A re-sealer over a connection. Reporting needs no key. */
+export function rekeyerOf(database: Queryable, ring?: KeyRing): Rekeyer {
+  return new Rekeyer(new RekeyRepository(database), new Sealer(ring as KeyRing));
+}
+
+/** A whole number of the command line. */
+export function wholeNumber(name: string, text: string | undefined, least: number): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d{1,6}$/.test(text) || Number(text) < least) throw new UsageError(`--${name} must be a number from ${least}`);
+  return Number(text);
+}
+
+function parseKeys(text: string): EncryptionKeyOptions[] {
+  if (text.startsWith('[') || text.startsWith('{')) {
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(text);
+    } catch {
+      throw new UsageError('the keys are not valid JSON');
+    }
+    return (Array.isArray(parsed) ? parsed : (parsed as { keys?: unknown }).keys) as EncryptionKeyOptions[];
+  }
+  return text.split(',').map((item) => {
+    const colon = item.indexOf(':');
+    return { id: item.slice(0, Math.max(0, colon)).trim(), secret: item.slice(colon + 1).trim() };
+  });
+}
