@@ -33,6 +33,8 @@ export interface CallContext {
 /** What a running call knows besides. */
 interface RunningCall extends CallContext {
   readonly metadata: client.ServerMetadata;
+  /** The ID token whose signature was checked. */
+  verified?: string;
 }
 
 interface Loaded {
@@ -149,11 +151,17 @@ export class ProviderConnection {
     if (options.body instanceof URLSearchParams && options.body.has('grant_type'))
       return this.#answerTokens(answer, context);
     if (answer.contentType === 'application/jwt' && answer.status === 200) return this.#answerUserinfo(answer, context);
-    if (answer.contentType === 'application/json' && answer.status < 300) this.#assertObject(answer);
-    return new Response(answer.body.length > 0 ? new Uint8Array(answer.body) : null, {
+    // The library reads JSON whatever the content type says. What is no strict JSON object is no body at all.
+    const body = answer.status < 300 && !isJsonObject(answer) ? null : answer.body;
+    return new Response(body && body.length > 0 ? new Uint8Array(body) : null, {
       status: answer.status,
       headers: copiedHeaders(answer.headers),
     });
+  }
+
+  /** True when the signature of this ID token was checked within the running call. */
+  hasVerified(idToken: string): boolean {
+    return this.#context.getStore()?.verified === idToken;
   }
 
   async #answerTokens(answer: DoorAnswer, context: RunningCall | undefined): Promise<Response> {
@@ -171,6 +179,7 @@ export class ProviderConnection {
     if (typeof body.id_token === 'string') {
       const verified = await this.#verified(body.id_token, context?.metadata.id_token_signing_alg_values_supported);
       assertAccessTokenHash(verified, body.access_token, provider);
+      if (context) context.verified = body.id_token;
     }
     return response;
   }
@@ -188,17 +197,6 @@ export class ProviderConnection {
   #verified(jwt: string, advertised: readonly string[] | undefined): ReturnType<typeof verifiedClaims> {
     const { definition, keySet } = this;
     return verifiedClaims(jwt, { definition, keySet, algorithms: this.signatureAlgorithms(advertised) });
-  }
-
-  #assertObject(answer: DoorAnswer): void {
-    try {
-      parseJsonObject(answer.body.toString('utf8'));
-    } catch {
-      throw new ProviderError('provider_error', {
-        provider: this.definition.name,
-        cause: new Error('the answer is not one JSON object with unique keys'),
-      });
-    }
   }
 
   async #downloadKeys(): Promise<string> {
@@ -219,6 +217,16 @@ export class ProviderConnection {
         cause: new Error(`the key set answered with status ${answer.status}`),
       });
     return answer.body.toString('utf8');
+  }
+}
+
+function isJsonObject({ contentType, body }: DoorAnswer): boolean {
+  if (contentType !== 'application/json') return false;
+  try {
+    parseJsonObject(body.toString('utf8'));
+    return true;
+  } catch {
+    return false;
   }
 }
 

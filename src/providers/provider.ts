@@ -274,6 +274,8 @@ export class Provider {
         this.definition.refreshTokenLifetime ??
         null,
     });
+    if (tokens.idToken !== null && !this.#connection.hasVerified(tokens.idToken))
+      throw new ProviderError('invalid_id_token', { provider: this.name, cause: new Error('unverified signature') });
     const bound = tokens.tokenType === 'DPoP';
     if (bound !== (dpopKey !== undefined)) {
       // RFC 9449 §5: a plain bearer token where a bound one was asked for is a downgrade.

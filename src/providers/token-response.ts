@@ -21,7 +21,11 @@ export function regularTokenResponse(
 ): Response {
   const { provider, quirks } = options;
   const form = answer.contentType === 'application/x-www-form-urlencoded' && quirks.formEncodedTokens === true;
-  if (!form && answer.contentType !== 'application/json') return plain(answer);
+  if (!form && answer.contentType !== 'application/json') {
+    // The library would read JSON under any content type.
+    if (answer.status === 200) throw refused(provider, `the content type is not application/json`);
+    return plain(answer);
+  }
   const body = form ? fromForm(answer.body) : fromJson(answer, provider);
   if (typeof body.error === 'string') {
     // RFC 6749 §5.2 wants 400 or 401; some servers say 200, and an error is an error whatever its status.

@@ -312,6 +312,14 @@ describe('algorithms', () => {
     }
   });
 
+  it.each(['html', 'text', 'noContentType'] as const)('E-018 A-081 believes no token in %s', async (kind) => {
+    await using bench = await LoginBench.start();
+    bench.provider.forge('idToken', { kind: 'foreignKey' });
+    bench.provider.fault('code', { kind, carry: 'json' });
+    expect(await bench.login()).toMatchObject({ subject: null, status: 502 });
+    expect(bench.provider.requestsTo('userinfo')).toHaveLength(0);
+  });
+
   it('A-081 checks the signature also where the token endpoint is spelled in an odd way', async () => {
     await using bench = await LoginBench.start();
     const { provider } = bench;

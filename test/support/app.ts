@@ -83,6 +83,8 @@ export interface AppOptions {
   /** An Express adapter of one's own, e.g. with another query parser. */
   adapter?: ExpressAdapter | FastifyAdapter;
   port?: number;
+  /** Further options of `NestFactory.create`, e.g. `{ bodyParser: false }`. */
+  nest?: { bodyParser?: boolean };
 }
 
 /** A running application. */
@@ -126,7 +128,11 @@ export async function startApp(options: AppOptions): Promise<RunningApp> {
   class AppModule {}
 
   const adapter = options.adapter ?? (options.platform === 'fastify' ? new FastifyAdapter() : new ExpressAdapter());
-  const app = await NestFactory.create(AppModule, adapter, { logger: options.logger ?? false, abortOnError: false });
+  const app = await NestFactory.create(AppModule, adapter, {
+    logger: options.logger ?? false,
+    abortOnError: false,
+    ...options.nest,
+  });
   await options.configure?.(app);
   app.enableShutdownHooks([]);
   await app.listen(port, '127.0.0.1');
