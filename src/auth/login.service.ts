@@ -79,8 +79,7 @@ export class LoginService {
     const { ended, crowdedOut } = written;
     if (crowdedOut.length > 0)
       this.events.emit('logout', { userId: written.user_id, sessionIds: crowdedOut, by: 'replaced' });
-    // Only what ended a session can have put something into the outbox.
-    if (ended || this.options.session.maxPerUser !== null) this.grants.wake();
+    if (this.#endsGrants(written) || crowdedOut.length > 0) this.grants.wake();
     if (ended) this.events.emit('logout', { userId: ended.user_id, sessionIds: [ended.id], by: 'replaced' });
     this.events.emit('login', {
       provider: provider.name,
@@ -211,18 +210,20 @@ export class LoginService {
     if (ended && ended.account_id !== accountId) {
       await tx.query('select pg_advisory_xact_lock($1::bigint)', [lockKey('sub', ended.issuer, ended.subject)]);
     }
-    // An account-bound grant of the same account serves the new session; everything else may have lost its last use.
-    if (
-      ended &&
-      (ended.account_id !== accountId ||
-        this.options.providers.some(({ name, grant }) => name === ended.provider && grant === 'session'))
-    ) {
-      await this.grants.endUnneeded(tx, [ended]);
-    }
+    if (ended && this.#endsGrants({ ended, account_id: accountId })) await this.grants.endUnneeded(tx, [ended]);
     const { maxPerUser } = this.options.session;
     if (maxPerUser === null) return [];
     const crowdedOut = await this.logins.endOldest(tx, userId!, maxPerUser);
     await this.grants.endUnneeded(tx, crowdedOut);
     return crowdedOut.map(({ id }) => id);
+  }
+
+  /** An account-bound grant of the same account serves the new session; everything else may have lost its last use. */
+  #endsGrants({ ended, account_id: accountId }: Pick<LoginWritten, 'ended' | 'account_id'>): boolean {
+    if (!ended) return false;
+    const sessionBound = this.options.providers.some(
+      ({ name, grant }) => name === ended.provider && grant === 'session',
+    );
+    return ended.account_id !== accountId || sessionBound;
   }
 }

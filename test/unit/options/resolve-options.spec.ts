@@ -63,10 +63,7 @@ describe('options', () => {
     const found = problems({
       baseUrl: 'http://app.example',
       encryption: { keys: [{ id: 'a', secret: 'short' }] },
-      providers: [
-        oidc({ ...corp, issuer: '/relative' }),
-        oidc({ ...corp, clientSecret: undefined }),
-      ],
+      providers: [oidc({ ...corp, issuer: '/relative' }), oidc({ ...corp, clientSecret: undefined })],
       session: { idleTimeot: 5, absoluteTimeout: -1 },
       databaseTimeout: 'fast',
     });
