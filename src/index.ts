@@ -19,6 +19,7 @@ export { AccountService, type OAuthAccount } from './accounts/account.service.js
 export type { UnlinkOptions } from './accounts/account-unlinker.js';
 export { ProviderRegistry } from './providers/provider.registry.js';
 export { OAuthStrategy } from './strategy/oauth.strategy.js';
+export { fromPassport, type FromPassportOptions, type PassportOAuth2Strategy } from './strategy/from-passport.js';
 export { OAuthEvents, type OAuthEventMap } from './events/oauth-events.service.js';
 
 export { AccessToken } from './grants/access-token.js';

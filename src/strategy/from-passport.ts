@@ -1,0 +1,204 @@
+// Any passport-oauth2 strategy as a provider: its endpoints, its extra parameters and its reading of the profile are
+// taken, its transport is not. Requests that userProfile() makes go through our door, with the token in the header.
+import { OAuthError } from '../errors/oauth-error.js';
+import type {
+  CommonProviderOptions,
+  ProfileContext,
+  ProviderDefinition,
+  ProviderProfile,
+} from '../options/provider-options.js';
+import { ProviderError, outline } from '../providers/provider-fault.js';
+
+/** A strategy that extends `OAuth2Strategy` of passport-oauth2. */
+export interface PassportOAuth2Strategy {
+  readonly name?: string | undefined;
+  authenticate(...given: never[]): unknown;
+}
+
+/** Options of {@link fromPassport}: anything that a provider has, over what the strategy says. */
+export interface FromPassportOptions extends Partial<CommonProviderOptions> {
+  /** What would be given to `passport.authenticate(name, options)`, e.g. `{ accessType: 'offline' }`. */
+  authenticateOptions?: Readonly<Record<string, unknown>>;
+}
+
+type Callback = (error: unknown, data?: string, response?: { statusCode: number }) => void;
+
+/** What passport-oauth2 strategies keep, by the names that they have had since 2011. */
+interface StrategyInsides {
+  readonly name?: string;
+  readonly _oauth2: {
+    readonly _clientId: string;
+    readonly _clientSecret: string;
+    readonly _authorizeUrl: string;
+    readonly _accessTokenUrl: string;
+    readonly _customHeaders?: Record<string, string>;
+  };
+  readonly _scope?: string | readonly string[];
+  readonly _scopeSeparator?: string;
+  authorizationParams(options: object): Record<string, unknown>;
+  tokenParams(options: object): Record<string, unknown>;
+  userProfile(accessToken: string, done: (error: unknown, profile?: PassportProfile) => void): void;
+}
+
+interface PassportProfile {
+  readonly id?: string | number;
+  readonly displayName?: string;
+  readonly username?: string;
+  readonly emails?: readonly { value?: string; verified?: boolean | string }[];
+  readonly photos?: readonly { value?: string }[];
+  readonly _json?: Readonly<Record<string, unknown>>;
+}
+
+const MAX_BODY_BYTES = 1024 * 1024;
+/** A strategy that never calls back. Milliseconds. */
+const PATIENCE = 30_000;
+
+/**
+ * Adopts a passport-oauth2 strategy as a provider. Its verify callback is never called: `onLogin` takes its place.
+ *
+ * @example
+ * fromPassport(new GoogleStrategy({ clientID, clientSecret, callbackURL: 'unused', scope: ['profile'] }, () => {}))
+ * @throws {OAuthError} `configuration_invalid` for what is no such strategy
+ */
+export function fromPassport(strategy: PassportOAuth2Strategy, options: FromPassportOptions = {}): ProviderDefinition {
+  const insides = strategy as unknown as StrategyInsides;
+  if (typeof insides._oauth2?._authorizeUrl !== 'string' || typeof insides.userProfile !== 'function') {
+    throw new OAuthError('configuration_invalid', {
+      message: 'fromPassport() adopts strategies that extend OAuth2Strategy of passport-oauth2; this is none',
+    });
+  }
+  const { authenticateOptions = {}, authorizationParams, ...rest } = options;
+  const { _oauth2: oauth2 } = insides;
+  return {
+    name: insides.name ?? '',
+    clientId: oauth2._clientId,
+    clientSecret: oauth2._clientSecret,
+    authorizationEndpoint: oauth2._authorizeUrl,
+    tokenEndpoint: oauth2._accessTokenUrl,
+    scope: scopeOf(insides),
+    apiOrigins: profileOrigins(insides),
+    ...rest,
+    authorizationParams: { ...texts(insides.authorizationParams(authenticateOptions)), ...authorizationParams },
+    kind: 'oauth2',
+    quirks: {
+      tokenParams: () => texts(insides.tokenParams(authenticateOptions)),
+      formEncodedTokens: true,
+      ...(insides._scopeSeparator && insides._scopeSeparator !== ' '
+        ? { scopeSeparator: insides._scopeSeparator }
+        : {}),
+    },
+    profile: (context) => readProfile(insides, context, options.name ?? insides.name ?? ''),
+  };
+}
+
+function scopeOf({ _scope: scope, _scopeSeparator: separator = ' ' }: StrategyInsides): readonly string[] {
+  if (scope === undefined) return [];
+  return (typeof scope === 'string' ? scope.split(separator) : scope).filter((item) => item !== '');
+}
+
+/** Where the strategy reads profiles: its own addresses with such a name. */
+function profileOrigins(insides: StrategyInsides): readonly string[] {
+  const found = Object.entries(insides).flatMap(([name, value]) =>
+    typeof value === 'string' && /profile|user|email|api/i.test(name) && /^https?:/.test(value) && URL.canParse(value)
+      ? [new URL(value).origin]
+      : [],
+  );
+  return [...new Set(found)];
+}
+
+function texts(parameters: Record<string, unknown> | undefined): Record<string, string> {
+  const given = Object.entries(parameters ?? {}).filter(([, value]) => value !== undefined && value !== null);
+  return Object.fromEntries(
+    given.map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
+  );
+}
+
+async function readProfile(
+  insides: StrategyInsides,
+  context: ProfileContext,
+  provider: string,
+): Promise<ProviderProfile> {
+  const running = Object.create(insides) as StrategyInsides & { _oauth2: object };
+  Object.defineProperty(running, '_oauth2', { value: ourTransport(insides, context) });
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const profile = await new Promise<PassportProfile | undefined>((resolve, reject) => {
+      timer = setTimeout(() => reject(new Error('userProfile() did not call back')), PATIENCE);
+      running.userProfile(context.accessToken, (error, found) => (error ? reject(asError(error)) : resolve(found)));
+    });
+    return normalised(profile ?? {});
+  } catch (error) {
+    if (error instanceof OAuthError) throw error;
+    throw new ProviderError('invalid_userinfo', { provider, cause: outline(error) });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** An `_oauth2` whose requests are ours. It has no way to the token endpoint, and puts no token into a URL. */
+function ourTransport(insides: StrategyInsides, context: ProfileContext): object {
+  const send = (method: string, url: string, headers: unknown, body: unknown, done: Callback): void => {
+    const init: RequestInit = { method, headers: { ...insides._oauth2._customHeaders, ...(headers as object) } };
+    if (typeof body === 'string' && body !== '') init.body = body;
+    context
+      .fetch(withoutToken(url), init)
+      .then(async (response) => ({ status: response.status, text: await readText(response) }))
+      .then(
+        ({ status, text }) =>
+          status >= 200 && status < 300
+            ? done(null, text, { statusCode: status })
+            : done({ statusCode: status, data: text }),
+        (error: unknown) => done(error),
+      );
+  };
+  const forbidden = (): never => {
+    throw new Error('the transport of passport-oauth2 is not used');
+  };
+  return Object.assign(Object.create(insides._oauth2) as object, {
+    get: (url: string, _token: string, done: Callback) => send('GET', url, {}, '', done),
+    getProtectedResource: (url: string, _token: string, done: Callback) => send('GET', url, {}, '', done),
+    _request: (method: string, url: string, headers: unknown, body: unknown, _token: unknown, done: Callback) =>
+      send(method, url, headers, body, done),
+    _executeRequest: forbidden,
+    getOAuthAccessToken: forbidden,
+  });
+}
+
+function withoutToken(given: string): string {
+  if (!URL.canParse(given)) return given;
+  const url = new URL(given);
+  url.searchParams.delete('access_token');
+  return url.href;
+}
+
+async function readText(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+    size += chunk.byteLength;
+    if (size > MAX_BODY_BYTES) throw new Error('the profile is larger than 1 MiB');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Errors of strategies hold whole answers of the provider: only what they say of themselves is kept. */
+function asError(error: unknown): Error {
+  if (error instanceof OAuthError) return error;
+  return error instanceof Error ? new Error(`userProfile() failed: ${error.name}`) : new Error('userProfile() failed');
+}
+
+/** @see https://www.passportjs.org/reference/normalized-profile/ */
+function normalised(profile: PassportProfile): ProviderProfile {
+  const [email] = profile.emails ?? [];
+  const verified = email?.verified === true || email?.verified === 'true';
+  return {
+    ...(profile.id === undefined ? {} : { subject: profile.id }),
+    name: profile.displayName ?? null,
+    username: profile.username ?? null,
+    email: email?.value ?? null,
+    emailVerified: verified,
+    picture: profile.photos?.[0]?.value ?? null,
+    raw: profile._json ?? { id: profile.id },
+  };
+}
