@@ -15,7 +15,7 @@ describe('the packed package', () => {
   beforeAll(async () => {
     packed = await packedPackage();
     [esm, database] = await Promise.all([userProject(), createTestDatabase({ from: 'empty' })]);
-  }, 180_000);
+  }, 300_000);
   afterAll(async () => {
     esm?.[Symbol.dispose]();
     await database?.drop();
