@@ -1,9 +1,9 @@
 // Digests: opaque values are stored only as SHA-256, PKCE challenges are S256 (RFC 7636 §4.2).
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 
 /** SHA-256 of the text's UTF-8 bytes: 32 bytes. */
 export function sha256(text: string): Buffer {
-  return createHash('sha256').update(text, 'utf8').digest();
+  return hash('sha256', text, 'buffer');
 }
 
 /**

@@ -9,14 +9,30 @@ export interface BoundGrant {
   readonly asOf: number;
 }
 
-const grants = new WeakMap<OAuthSession, BoundGrant | null>();
+/** The members of a session's row that name its grant. */
+export interface GrantColumns {
+  readonly grant_id: string | null;
+  readonly grant_version: number | null;
+}
 
-/** Remembers the grant behind a session that was just looked up. */
-export function bindGrant(session: OAuthSession, grant: Omit<BoundGrant, 'asOf'> | null): void {
-  grants.set(session, grant && { ...grant, asOf: performance.now() });
+/** What a session that we made carries unseen. A private member, since a WeakMap costs the garbage collector dearly. */
+export abstract class GrantBearer {
+  readonly #row: GrantColumns;
+  readonly #asOf = performance.now();
+
+  constructor(row: GrantColumns) {
+    this.#row = row;
+  }
+
+  /** See {@link grantBehind}. */
+  static grantOf(session: object): BoundGrant | null | undefined {
+    if (!(#row in session)) return undefined;
+    const { grant_id: grantId, grant_version: version } = session.#row;
+    return grantId === null ? null : { grantId, version: version ?? 0, asOf: session.#asOf };
+  }
 }
 
 /** The grant behind a session; null when it has none, undefined when the session is a copy and nothing is known. */
 export function grantBehind(session: OAuthSession): BoundGrant | null | undefined {
-  return grants.get(session);
+  return GrantBearer.grantOf(session);
 }

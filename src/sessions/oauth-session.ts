@@ -1,6 +1,6 @@
 // The record behind a session: what the database said of it, which the application does not see.
-import { bindGrant } from '../grants/session-grant.js';
-import type { OAuthProfile } from '../options/login.js';
+import { GrantBearer } from '../grants/session-grant.js';
+import type { OAuthProfile, OAuthUser } from '../options/login.js';
 import type { OAuthSession } from '../options/session.js';
 
 /** A looked-up session row with its account and grant. */
@@ -36,39 +36,58 @@ export interface FoundSession {
   readonly asOf: number;
 }
 
-const records = new WeakMap<OAuthSession, FoundSession>();
+/** A session as the application gets it; its record is carried unseen, and a copy does not have it. */
+class LiveSession extends GrantBearer implements OAuthSession {
+  readonly id: string;
+  readonly user: OAuthUser;
+  readonly provider: string;
+  readonly scope: readonly string[];
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
+  readonly authTime: Date | null;
+  readonly acr: string | null;
+  readonly amr: readonly string[] | null;
+  readonly #found: FoundSession;
+
+  constructor(found: FoundSession) {
+    const { record } = found;
+    super(record);
+    this.#found = found;
+    this.id = record.id;
+    this.user = {
+      id: record.user_id,
+      provider: record.provider,
+      subject: record.subject,
+      profile: record.profile,
+    };
+    this.provider = record.provider;
+    this.scope = record.scope ?? [];
+    this.createdAt = record.created_at;
+    this.expiresAt = record.expires_at;
+    this.authTime = record.auth_time;
+    this.acr = record.acr;
+    this.amr = record.amr;
+  }
+
+  static foundOf(session: object): FoundSession | undefined {
+    return #found in session ? session.#found : undefined;
+  }
+}
 
 /** The session for the application. The record stays reachable by {@link recordOf} only. */
 export function sessionOf(found: FoundSession): OAuthSession {
-  const { record } = found;
-  const session: OAuthSession = {
-    id: record.id,
-    user: { id: record.user_id, provider: record.provider, subject: record.subject, profile: record.profile },
-    provider: record.provider,
-    scope: record.scope ?? [],
-    createdAt: record.created_at,
-    expiresAt: record.expires_at,
-    authTime: record.auth_time,
-    acr: record.acr,
-    amr: record.amr,
-  };
-  records.set(session, found);
-  bindGrant(
-    session,
-    record.grant_id === null ? null : { grantId: record.grant_id, version: record.grant_version ?? 0 },
-  );
-  return session;
+  return new LiveSession(found);
 }
 
 /** The record behind a session that we made; undefined for a copy of one. */
 export function recordOf(session: OAuthSession): SessionRecord | undefined {
-  return records.get(session)?.record;
+  return LiveSession.foundOf(session)?.record;
 }
 
 /** The time by the database clock, as far as this process can tell from the session's lookup. Milliseconds since the epoch. */
 export function databaseTimeOf(session: OAuthSession): number {
-  const known = records.get(session);
-  return known ? databaseNow(known) : Date.now();
+  const found = LiveSession.foundOf(session);
+  return found ? databaseNow(found) : Date.now();
 }
 
 /** The time by the database clock, counted on from a lookup. Milliseconds since the epoch. */

@@ -3,10 +3,12 @@ import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/com
 import { OAuthError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { policyOf } from './policy.js';
+import type { OAuthSession } from '../options/session.js';
+import { type Policy, policyOf } from './policy.js';
 import { requestOf } from './request-context.js';
-import { SessionService } from './session.service.js';
+import { type RequestSession, SessionService } from './session.service.js';
 import { StepUp } from './step-up.service.js';
+import type { WebRequest } from './web-request.js';
 
 /**
  * Lets a request pass only with a live session. Use it on controllers and handlers, or globally by `APP_GUARD`.
@@ -22,7 +24,7 @@ export class SessionGuard implements CanActivate {
     private readonly stepUp: StepUp,
   ) {}
 
-  async canActivate(context: ExecutionContext): Promise<boolean> {
+  canActivate(context: ExecutionContext): boolean | Promise<boolean> {
     const policy = policyOf(context.getHandler(), context.getClass());
     if (policy.open) return true;
     const request = requestOf(context);
@@ -30,15 +32,26 @@ export class SessionGuard implements CanActivate {
     // A handshake is a GET, yet it opens a channel that writes.
     if ((!request.isSafe || context.getType() === 'ws') && request.isForeign(this.options.origin))
       throw new OAuthError('cross_site');
-    const { session, stale } = await this.sessions.ofRequest(request);
+    const answer = this.sessions.answer(request);
+    return answer instanceof Promise
+      ? answer.then((later) => this.#admit(request, policy, later))
+      : this.#admit(request, policy, answer);
+  }
+
+  #admit(request: WebRequest, policy: Policy, { session, stale }: RequestSession): boolean | Promise<boolean> {
     if (!session)
       throw new OAuthError('unauthenticated', {
         clearSession: stale,
         loginUrl: this.urls.loginBackTo(request.landing),
       });
-    if (!policy.plain) await this.stepUp.enforce(session, policy, request.landing);
-    request.native.user = session.user;
-    request.native.oauthSession = session;
-    return true;
+    const { native } = request;
+    if (!policy.plain) return this.stepUp.enforce(session, policy, request.landing).then(() => attach(native, session));
+    return attach(native, session);
   }
+}
+
+function attach(native: Record<string, unknown>, session: OAuthSession): true {
+  native.user = session.user;
+  native.oauthSession = session;
+  return true;
 }

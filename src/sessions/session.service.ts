@@ -10,7 +10,7 @@ import { GrantEnder } from '../grants/grant-ender.service.js';
 import type { OAuthUser } from '../options/login.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
-import { recordOf, sessionOf } from './oauth-session.js';
+import { type FoundSession, recordOf, sessionOf } from './oauth-session.js';
 import { SessionEnds } from './session-ends.service.js';
 import { SessionLookup } from './session-lookup.js';
 import { SessionTouches } from './session-touches.js';
@@ -58,13 +58,15 @@ export class SessionService {
    * @throws {OAuthError} `database_unavailable`
    */
   async ofRequest(request: WebRequest): Promise<RequestSession> {
+    return this.answer(request);
+  }
+
+  /** Like {@link ofRequest}, but at once where memory has the answer: a promise less on the way of every request. */
+  answer(request: WebRequest): RequestSession | Promise<RequestSession> {
     const { value, present } = request.cookie('session', this.options.secure);
     if (value === null) return { session: null, stale: present };
-    const answer = this.lookup.find(value);
-    const found = answer instanceof Promise ? await answer : answer;
-    if (!found) return { session: null, stale: true };
-    this.touches.note(found);
-    return { session: sessionOf(found), stale: false };
+    const found = this.lookup.find(value);
+    return found instanceof Promise ? found.then((later) => this.#used(later)) : this.#used(found);
   }
 
   /**
@@ -141,6 +143,12 @@ export class SessionService {
     if (!record) return undefined;
     const [ended] = await this.#end([{ ...record, user_id: record.user_id }], 'user');
     return ended;
+  }
+
+  #used(found: FoundSession | null): RequestSession {
+    if (!found) return { session: null, stale: true };
+    this.touches.note(found);
+    return { session: sessionOf(found), stale: false };
   }
 
   /**
