@@ -167,7 +167,7 @@ function alarmingSealer(options: ResolvedOptions, events: OAuthEvents): Sealer {
 
 function complete(definition: DynamicModule, { global, routePrefix, dataSource }: OAuthModuleExtras): DynamicModule {
   const prefix = (routePrefix ?? 'auth').replace(/^\/+|\/+$/g, '');
-  if (!/^[\w.~-]+(?:\/[\w.~-]+)*$/.test(prefix)) {
+  if (!/^(?:(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!$)|$))+$/.test(prefix)) {
     throw new OAuthConfigError([
       `routePrefix: must be a path of plain segments, e.g. 'auth' or 'api/auth', got ${JSON.stringify(routePrefix)}`,
     ]);

@@ -1,4 +1,5 @@
 // Checks one provider definition and fills in its defaults. The result is frozen; nobody reads the raw definition again.
+import { inspect } from 'node:util';
 import { kindOf, type Problems, shown } from './problems.js';
 import type { ClientAuthentication, ProviderDefinition } from './provider-options.js';
 import { resolveSecurity } from './resolve-security.js';
@@ -120,7 +121,7 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
   const secured = resolveSecurity(definition, problems);
   const synthetic = definition.kind === 'oauth2' && definition.issuer === undefined;
   const keys = definition.clientPrivateKey === undefined ? [] : [definition.clientPrivateKey].flat();
-  return Object.freeze({
+  const resolved = {
     ...definition,
     name,
     displayName: definition.displayName === undefined ? name : at('displayName').text(definition.displayName),
@@ -144,7 +145,11 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
     timeout: at('timeout').number(definition.timeout, 10_000, 100, 120_000),
     profile: at('profile').callable(definition.profile),
     ...(alg ? { idTokenSignedResponseAlg: alg } : {}),
-  });
+  };
+  // Whoever prints a service prints its options, too: the client's secret and keys must not come along.
+  const plain = (): string => `Provider(${name})`;
+  Object.defineProperties(resolved, { [inspect.custom]: { value: plain }, toJSON: { value: plain } });
+  return Object.freeze(resolved);
 }
 
 function resolveParams(given: unknown, problems: Problems): Readonly<Record<string, string>> {

@@ -180,7 +180,9 @@ export class Provider {
     const userinfo =
       subject !== null && definition.userinfo !== false ? await this.#userinfo(tokens, subject, dpopKey) : null;
     // The ID token wins over userinfo where both speak: it is signed and bound to this login.
-    const merged = { ...userinfo, ...idClaims };
+    const merged: Record<string, unknown> = { ...userinfo, ...idClaims };
+    // It has served, and claims end up in logs of applications.
+    delete merged.nonce;
     const described: ProviderProfile | null = definition.profile
       ? await definition.profile(this.api.profileContext(tokens, { claims: idClaims, userinfo }, dpopKey))
       : null;
