@@ -25,7 +25,12 @@ describeInBrowser('an application on https, among other sites', () => {
       FakeProvider.start(),
       startTlsFront([APP, SIBLING, STRANGER], () => ({ host: APP, address: `http://127.0.0.1:${port}` })),
     ]);
-    app = await startApp({ database: database.url, port, baseUrl: at(APP), providers: [oidcOf(provider)] });
+    app = await startApp({
+      database: database.url,
+      port,
+      baseUrl: at(APP),
+      providers: [oidcOf(provider), oidcOf(provider, { name: 'posted', responseMode: 'form_post' })],
+    });
     const names = [APP, SIBLING, STRANGER].map((host) => `MAP ${host} 127.0.0.1`).join(',');
     browser = (await launchChromium({ args: [`--host-resolver-rules=${names}`] }))!;
   });
@@ -117,6 +122,25 @@ describeInBrowser('an application on https, among other sites', () => {
     expect((await answered).status()).toBe(403);
     await page.goto(`${at(APP)}/me`);
     expect((await sessionOf(page)).id).toBe(id);
+  });
+
+  it('D-014 finishes a login whose answer is posted from another site, and the cookies stay Lax', async () => {
+    const page = await context.newPage();
+    const posts: (string | undefined)[] = [];
+    page.on('request', (request) => {
+      if (request.method() !== 'POST' || !request.url().endsWith('/auth/posted/callback')) return;
+      posts.push(request.headers().origin);
+    });
+    await page.goto(`${at(APP)}/auth/posted/login?returnTo=/me`);
+    await page.waitForURL(`${at(APP)}/me`);
+    expect(JSON.parse((await page.textContent('body'))!)).toMatchObject({ user: { provider: 'posted' } });
+    // The provider's, without the cookie; then our own page's, with it.
+    expect(posts.length).toBe(2);
+    expect(posts[0]).not.toBe(at(APP));
+    expect(posts[1]).toBe(at(APP));
+    for (const cookie of (await context.cookies()).filter(({ name }) => name.includes('oauth')))
+      expect(cookie.sameSite).toBe('Lax');
+    expect(page.url()).not.toContain('code');
   });
 
   it('A-123 begins no login for an image, a frame, a script or a fetch of another site', async () => {
