@@ -177,7 +177,7 @@ describe.each(platforms)('returnTo on %s', (platform) => {
     }
   });
 
-  it('A-024 Host and forwarded headers decide nothing', async () => {
+  it('A-024 A-031 Host and forwarded headers decide nothing', async () => {
     const headers = {
       host: 'evil.com',
       'x-forwarded-host': 'evil.com',
@@ -196,6 +196,8 @@ describe.each(platforms)('returnTo on %s', (platform) => {
     const url = await at.consent(authorize);
     const end = await agent.navigate(url.href, { followRedirects: false, headers });
     expect(end.headers.get('location')).toBe(`${ORIGIN}/ok`);
+    const exchange = at.provider.requestsTo('code').at(-1)!;
+    expect([exchange.method, exchange.form.get('redirect_uri')]).toEqual(['POST', `${ORIGIN}/auth/fake/callback`]);
     expect((await at.agent().fetch(`${ORIGIN}/me`, { headers })).status).toBe(401);
     const guarded = await at.agent().navigate(`${ORIGIN}/me`, { headers, followRedirects: false });
     expect(guarded.headers.get('location')).toBe(`${ORIGIN}/auth/login?returnTo=%2Fme`);
