@@ -30,6 +30,13 @@ export interface Lease extends LeaseRow {
   readonly leaseEnd: number;
 }
 
+/** The grant is at another version now, and somebody should look again. */
+export class GrantMoved extends Error {
+  constructor(readonly row: GrantRow) {
+    super('the grant moved on');
+  }
+}
+
 /** Pause after an answer that would be the same again, seconds. */
 const FUTILE_PAUSE = 30;
 
@@ -85,14 +92,9 @@ export class LeasedRefresh {
 
   /**
    * Refreshes. The lease ends with it, whatever happens.
-   * @param again what to do when the grant moved on meanwhile and still has no token for this wish
+   * @throws {GrantMoved} when the grant moved on meanwhile and still has no token for this wish
    */
-  async run(
-    row: GrantRow,
-    wish: RefreshWish,
-    lease: Lease,
-    again: (now: GrantRow) => Promise<AccessToken>,
-  ): Promise<AccessToken> {
+  async run(row: GrantRow, wish: RefreshWish, lease: Lease): Promise<AccessToken> {
     const { refreshToken, dpopKey, lostAnswers } = await this.guarded(lease, () => this.#prepare(row, lease));
     let early: { accessToken: string; refreshToken: string | null } | undefined;
     let issued: Issued;
@@ -114,12 +116,12 @@ export class LeasedRefresh {
         await this.#release(lease, { unanswered: true, lostAnswers, pause: 0 }).catch(() => undefined);
         throw error;
       }
-      return this.#afterFault({ row, wish, lease, lostAnswers, refreshToken, early, again }, error);
+      return this.#afterFault({ row, wish, lease, lostAnswers, refreshToken, early }, error);
     }
     this.health.answered(row.provider, row.id);
     this.verdict.exonerate(row.id);
     const durationMs = Math.round(performance.now() - began);
-    return this.#keep({ row, wish, lease, refreshToken, again }, issued, durationMs);
+    return this.#keep({ row, wish, lease, refreshToken }, issued, durationMs);
   }
 
   /** Opens the refresh token and notes in the journal that it is about to be sent. */
@@ -150,7 +152,7 @@ export class LeasedRefresh {
   }
 
   async #keep(at: Occasion, { tokens }: Issued, durationMs: number): Promise<AccessToken> {
-    const { row, wish, lease, refreshToken, again } = at;
+    const { row, wish, lease, refreshToken } = at;
     const commit = await this.commit.write({
       row,
       audience: wish.audience,
@@ -162,7 +164,7 @@ export class LeasedRefresh {
     if (commit.outcome === 'moved') {
       const now = await this.grants.byId(row.id, wish.audience);
       if (now?.status !== 'active') throw new OAuthError('reauth_required', { provider: row.provider });
-      return (await this.stored.open(now, wish.audience)) ?? again(now);
+      return (await this.stored.open(now, wish.audience)) ?? moved(now);
     }
     const written = commit.outcome === 'written' ? commit.written : undefined;
     const expiresAt =
@@ -245,11 +247,11 @@ export class LeasedRefresh {
   }
 
   /** Believed only after looking again: another process may have used this refresh token up rightfully. */
-  async #afterInvalidGrant({ row, wish, again }: Failed): Promise<AccessToken> {
+  async #afterInvalidGrant({ row, wish }: Failed): Promise<AccessToken> {
     const now = await this.grants.byId(row.id, wish.audience);
     if (now?.status === 'active' && now.version !== row.version) {
       const usable = now.token_stamp !== wish.unwanted && (now.ttl === null || now.ttl > 0);
-      return (usable ? await this.stored.open(now, wish.audience) : null) ?? again(now);
+      return (usable ? await this.stored.open(now, wish.audience) : null) ?? moved(now);
     }
     throw await this.verdict.condemn(row, 'invalid_grant');
   }
@@ -259,6 +261,10 @@ export class LeasedRefresh {
   }
 }
 
+function moved(row: GrantRow): never {
+  throw new GrantMoved(row);
+}
+
 type Early = { accessToken: string; refreshToken: string | null };
 
 interface Occasion {
@@ -266,7 +272,6 @@ interface Occasion {
   wish: RefreshWish;
   lease: Lease;
   refreshToken: string;
-  again: (now: GrantRow) => Promise<AccessToken>;
 }
 
 interface Failed extends Occasion {

@@ -3,6 +3,7 @@
 import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
 import { randomId } from '../crypto/random.js';
 import { OAuthError } from '../errors/oauth-error.js';
+import type { Provider } from '../providers/provider.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
 import type { AccessToken } from './access-token.js';
 import type { RefreshWish } from './grant-ref.js';
@@ -11,8 +12,12 @@ import { LeaseRepository } from './lease.repository.js';
 import { LeaseWatch } from './lease-watch.service.js';
 import { ProviderHealth } from './provider-health.service.js';
 import { COMMIT_WINDOW } from './refresh-commit.service.js';
-import { LeasedRefresh } from './leased-refresh.service.js';
+import { GrantMoved, LeasedRefresh } from './leased-refresh.service.js';
 import { StoredTokens } from './stored-token.service.js';
+import { Turnstile } from './turnstile.js';
+
+/** Refreshes at one provider at once in this process: deadlines run from the lease on, so nobody leases before its turn. */
+const MAX_LEASES = 32;
 
 interface Flight {
   readonly audience: string;
@@ -24,6 +29,7 @@ interface Flight {
 @Injectable()
 export class Refresher implements BeforeApplicationShutdown {
   readonly #flights = new Map<string, Flight>();
+  readonly #turnstiles = new Map<string, Turnstile>();
 
   constructor(
     private readonly grants: GrantRepository,
@@ -59,34 +65,23 @@ export class Refresher implements BeforeApplicationShutdown {
   async #acrossProcesses(seen: GrantRow, wish: RefreshWish): Promise<AccessToken> {
     const provider = this.providers.get(seen.provider);
     const { timeout } = provider.definition;
+    // Two leases: the one that somebody holds now, and the one of whoever takes over.
     const patience = performance.now() + 2 * (timeout + COMMIT_WINDOW);
     this.health.assertAdmitted(provider.name);
     // Metadata is loaded before anything is leased or noted: a failure there cannot have spent a refresh token.
     await this.leased.reach(seen);
     for (let row = seen; ;) {
       if (row.pause_left !== null) throw this.#paused(row);
-      const began = performance.now();
-      const owner = randomId();
-      const seconds = (timeout + COMMIT_WINDOW) / 1000;
-      const taken = await this.leases.takeLease({ grantId: row.id, version: row.version, owner, seconds });
-      if (taken) {
-        const lease = {
-          ...taken,
-          grantId: row.id,
-          version: row.version,
-          owner,
-          provider,
-          deadline: began + timeout,
-          leaseEnd: began + timeout + COMMIT_WINDOW,
-        };
-        const settled = await this.leased.guarded(lease, async () => {
-          const fresh = await this.#reread(row.id, wish.audience);
-          return { fresh, token: await this.#settled(fresh, wish) };
-        });
-        if (!settled.token)
-          return this.leased.run(settled.fresh, wish, lease, (now) => this.#acrossProcesses(now, wish));
-        await this.leased.giveBack(lease);
-        return settled.token;
+      const leave = await this.#turnstile(provider.name).enter();
+      try {
+        const token = await this.#leasing(row, wish, provider);
+        if (token) return token;
+      } catch (error) {
+        if (!(error instanceof GrantMoved)) throw error;
+        row = error.row;
+        continue;
+      } finally {
+        leave();
       }
       if (performance.now() > patience) throw new OAuthError('provider_unavailable', { provider: row.provider });
       // The lease may have failed because the grant moved on: look before waiting.
@@ -100,6 +95,32 @@ export class Refresher implements BeforeApplicationShutdown {
       if (token) return token;
       row = now;
     }
+  }
+
+  /** Takes the lease and refreshes; null when somebody else has it, or the grant moved on. */
+  async #leasing(row: GrantRow, wish: RefreshWish, provider: Provider): Promise<AccessToken | null> {
+    this.health.assertAdmitted(provider.name);
+    const { timeout } = provider.definition;
+    const began = performance.now();
+    const owner = randomId();
+    const seconds = (timeout + COMMIT_WINDOW) / 1000;
+    const taken = await this.leases.takeLease({ grantId: row.id, version: row.version, owner, seconds });
+    if (!taken) return null;
+    const [deadline, leaseEnd] = [began + timeout, began + timeout + COMMIT_WINDOW];
+    const lease = { ...taken, grantId: row.id, version: row.version, owner, provider, deadline, leaseEnd };
+    const { fresh, token } = await this.leased.guarded(lease, async () => {
+      const fresh = await this.#reread(row.id, wish.audience);
+      return { fresh, token: await this.#settled(fresh, wish) };
+    });
+    if (!token) return this.leased.run(fresh, wish, lease);
+    await this.leased.giveBack(lease);
+    return token;
+  }
+
+  #turnstile(provider: string): Turnstile {
+    let turnstile = this.#turnstiles.get(provider);
+    if (!turnstile) this.#turnstiles.set(provider, (turnstile = new Turnstile(MAX_LEASES)));
+    return turnstile;
   }
 
   async #reread(grantId: string, audience: string): Promise<GrantRow> {

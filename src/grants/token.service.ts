@@ -36,6 +36,7 @@ export interface UserTokens extends UserGrant {
 @Injectable()
 export class TokenService {
   #behind = 0;
+  readonly #asked = new Map<string, Promise<GrantRow | undefined>>();
 
   constructor(
     private readonly grants: GrantRepository,
@@ -126,11 +127,26 @@ export class TokenService {
   }
 
   async #grant(ref: GrantRef, audience: string): Promise<GrantRow> {
-    const row = await this.#find(ref, audience);
+    const row = await this.#findOnce(ref, audience);
     if (!row)
       throw new OAuthError('reauth_required', this.#reconnect(typeof ref === 'object' ? ref.provider : undefined));
     if (row.status !== 'active') throw new OAuthError('reauth_required', this.#reconnect(row.provider));
     return row;
+  }
+
+  /** All who ask for the same in one turn of the event loop share one query; nobody joins a query that was already sent. */
+  #findOnce(ref: GrantRef, audience: string): Promise<GrantRow | undefined> {
+    const who = typeof ref === 'string' ? ref : isSession(ref) ? ['session', ref.id] : [ref.userId, ref.provider];
+    const key = JSON.stringify([who, audience]);
+    let asked = this.#asked.get(key);
+    if (!asked) {
+      asked = new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+        this.#asked.delete(key);
+        return this.#find(ref, audience);
+      });
+      this.#asked.set(key, asked);
+    }
+    return asked;
   }
 
   async #find(ref: GrantRef, audience: string): Promise<GrantRow | undefined> {
