@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DataSource } from 'typeorm';
+import { oauthCacheMigrations, oauthMigrations } from '../../migrations/index.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type RunningApp, startApp } from '../support/app.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
@@ -27,6 +29,10 @@ describe('the listening connection', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
+    const migrations = [...oauthMigrations, ...oauthCacheMigrations];
+    const source = await new DataSource({ type: 'postgres', url: database.url, migrations }).initialize();
+    await source.runMigrations();
+    await source.destroy();
     proxy = await startTcpProxy({ target: database.url });
     app = await startApp({
       database: database.url,
@@ -41,9 +47,21 @@ describe('the listening connection', () => {
     await database?.drop();
   });
 
-  it('is opened when somebody first listens, hears what is notified, and closes with the application', async () => {
-    expect(proxy.accepted).toBe(0);
-    expect(listener.heartbeatAge()).toBe(Infinity);
+  it('is opened only when somebody listens', async () => {
+    const idle = await startTcpProxy({ target: database.url });
+    const listen = { url: idle.urlFor(database.url) };
+    const plain = await startApp({ database: database.url, providers: [provider], oauth: { listen } });
+    await sleep(200);
+    expect(idle.accepted).toBe(0);
+    expect(plain.app.get(Listener).heartbeatAge()).toBe(Infinity);
+    const stop = plain.app.get(Listener).listen('oauth_first', () => undefined);
+    await until(() => idle.accepted === 1);
+    stop();
+    await plain.close();
+    await idle.close();
+  });
+
+  it('hears what is notified, on one connection, until it is no longer wanted', async () => {
     const heard: string[] = [];
     const stop = listener.listen('oauth_test', (payload) => heard.push(payload));
     await until(() => listener.isListening('oauth_test'));
