@@ -2,6 +2,7 @@
 import { Injectable } from '@nestjs/common';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
+import { uncheckedCertificates } from '../options/certificate-checks.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { Provider } from './provider.js';
 
@@ -11,6 +12,8 @@ export class ProviderRegistry {
   readonly #providers: ReadonlyMap<string, Provider>;
 
   constructor(options: ResolvedOptions, events: OAuthEvents) {
+    const unchecked = uncheckedCertificates();
+    if (unchecked !== undefined) events.emit('alarm', { code: 'certificates_unchecked', message: unchecked });
     const moved = (provider: string) => (endpoints: readonly string[]) =>
       events.emit('alarm', {
         code: 'provider_moved',

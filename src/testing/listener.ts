@@ -5,6 +5,9 @@ import type { AddressInfo } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { PeerCertificate } from './client-auth.js';
 
+/** Access tokens of 64 KB travel in a header; Node's own limit is 16 KB. */
+const MAX_HEADER_BYTES = 256 * 1024;
+
 /** Certificate and key of an https provider; with `ca` clients may present certificates of that authority. */
 export type FakeTls = Pick<TlsOptions, 'key' | 'cert' | 'ca' | 'pfx' | 'passphrase'>;
 
@@ -38,8 +41,11 @@ export class Listener {
   async up(): Promise<void> {
     const { tls } = this.options;
     const server = tls
-      ? createTlsServer({ ...tls, requestCert: tls.ca !== undefined, rejectUnauthorized: false }, this.handle)
-      : createServer(this.handle);
+      ? createTlsServer(
+          { ...tls, maxHeaderSize: MAX_HEADER_BYTES, requestCert: tls.ca !== undefined, rejectUnauthorized: false },
+          this.handle,
+        )
+      : createServer({ maxHeaderSize: MAX_HEADER_BYTES }, this.handle);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(this.port, '127.0.0.1', () => {

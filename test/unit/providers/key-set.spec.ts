@@ -1,0 +1,84 @@
+import { exportJWK, generateKeyPair, CompactSign } from 'jose';
+import { KeySet } from '../../../src/providers/key-set.js';
+
+const MINUTE = 60_000;
+
+async function key(kid?: string) {
+  const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+  const name = kid === undefined ? {} : { kid };
+  const sign = () => new CompactSign(Buffer.from('{}')).setProtectedHeader({ alg: 'ES256', ...name }).sign(privateKey);
+  return { jwk: { ...(await exportJWK(publicKey)), ...name }, sign };
+}
+
+function setOf(published: object[]) {
+  const state = { published, now: 0, fetches: 0, down: false };
+  const keys = new KeySet(
+    'p',
+    async () => {
+      state.fetches++;
+      if (state.down) throw new Error('down');
+      return JSON.stringify({ keys: state.published });
+    },
+    () => state.now,
+  );
+  return { state, verify: (jws: string) => keys.verify(jws, ['ES256']) };
+}
+
+describe('a key set', () => {
+  it('C-028 follows a key that changed 30 s after the last fetch', async () => {
+    const [first, second] = [await key('1'), await key('2')];
+    const { state, verify } = setOf([first.jwk]);
+    await verify(await first.sign());
+    Object.assign(state, { published: [second.jwk], now: 30_000 });
+    await verify(await second.sign());
+    expect(state.fetches).toBe(2);
+  });
+
+  it('follows a key that was replaced under the same name, or has none', async () => {
+    for (const kid of ['same', undefined]) {
+      const [first, second] = [await key(kid), await key(kid)];
+      const { state, verify } = setOf([first.jwk]);
+      await verify(await first.sign());
+      Object.assign(state, { published: [second.jwk], now: 30_000 });
+      await verify(await second.sign());
+    }
+  });
+
+  it('E-102 refuses a withdrawn key once the cache is five minutes old', async () => {
+    const [first, second] = [await key('1'), await key('2')];
+    const { state, verify } = setOf([first.jwk, second.jwk]);
+    await verify(await first.sign());
+    Object.assign(state, { published: [second.jwk], now: 5 * MINUTE + 1 });
+    await expect(verify(await first.sign())).rejects.toMatchObject({ code: 'invalid_id_token' });
+  });
+
+  it('E-101 believes old keys for an hour while the endpoint is down, then no more', async () => {
+    const first = await key('1');
+    const { state, verify } = setOf([first.jwk]);
+    await verify(await first.sign());
+    Object.assign(state, { down: true, now: 10 * MINUTE });
+    await verify(await first.sign());
+    state.now = 61 * MINUTE;
+    await expect(verify(await first.sign())).rejects.toThrow();
+  });
+
+  it('E-097 fetches at most once in ten seconds for unknown names', async () => {
+    const [first, stranger] = [await key('1'), await key('9')];
+    const { state, verify } = setOf([first.jwk]);
+    await verify(await first.sign());
+    state.now = 1_000;
+    for (let i = 0; i < 20; i++) await expect(verify(await stranger.sign())).rejects.toThrow();
+    expect(state.fetches).toBe(2);
+    state.now = 12_000;
+    await expect(verify(await stranger.sign())).rejects.toThrow();
+    expect(state.fetches).toBe(3);
+  });
+
+  it('E-098 tries each of several keys that might fit', async () => {
+    const [first, second] = [await key(), await key()];
+    const { verify } = setOf([first.jwk, second.jwk]);
+    await verify(await first.sign());
+    await verify(await second.sign());
+    await expect(verify(await (await key()).sign())).rejects.toMatchObject({ code: 'invalid_id_token' });
+  });
+});
