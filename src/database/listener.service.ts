@@ -1,5 +1,6 @@
 // LISTEN on one dedicated connection per process, opened when somebody first listens. It is an improvement, never a
 // need: whoever listens also works without (by polling, or by asking the database), and can tell which it is.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { Client, Notification } from 'pg';
 import { randomId } from '../crypto/random.js';
@@ -14,6 +15,14 @@ const MAX_BACKOFF = 10_000;
 const RELAXED_HEARTBEAT = 5_000;
 /** Share of the notification queue that worries: a full one makes every COMMIT that notifies fail. */
 const QUEUE_ALARM = 0.5;
+
+/** Time to say goodbye to the server at shutdown, milliseconds. */
+const GOODBYE = 1_000;
+
+/** What pg's client has besides its types. */
+interface Streaming {
+  connection?: { stream?: { destroy(): void } };
+}
 
 /** What a listener is told. */
 export interface ChannelHandler {
@@ -84,7 +93,9 @@ export class Listener implements OnApplicationShutdown {
     clearTimeout(this.#retry);
     const client = this.#client;
     this.#disconnect();
-    await client?.end().catch(() => undefined);
+    // A server that no longer answers is not waited for.
+    await Promise.race([client?.end().catch(() => undefined), sleep(GOODBYE, undefined, { ref: false })]);
+    (client)?.connection?.stream?.destroy();
   }
 
   #connect(): void {
@@ -183,7 +194,7 @@ export class Listener implements OnApplicationShutdown {
 
   #lose(client: Client): void {
     // Without waiting: a connection that no longer answers cannot be said goodbye to.
-    (client as Client & { connection?: { stream?: { destroy(): void } } }).connection?.stream?.destroy();
+    (client as Client & Streaming).connection?.stream?.destroy();
     if (this.#client !== client) return;
     this.#disconnect();
     this.#tryLater();

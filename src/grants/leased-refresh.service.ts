@@ -113,7 +113,9 @@ export class LeasedRefresh {
     } catch (error) {
       if (!(error instanceof ProviderError)) {
         this.health.untried(row.provider);
-        await this.#release(lease, { unanswered: true, lostAnswers, pause: 0 }).catch(() => undefined);
+        // The provider has answered; only the database or the key ring is away, which the commit outlasts.
+        if (early) await this.#keepRefreshToken({ row, wish, lease, refreshToken }, early);
+        else await this.#release(lease, { unanswered: true, lostAnswers, pause: 0 }).catch(() => undefined);
         throw error;
       }
       return this.#afterFault({ row, wish, lease, lostAnswers, refreshToken, early }, error);
@@ -217,26 +219,11 @@ export class LeasedRefresh {
 
   /** Tokens were issued, but their ID token is refused, or could not be judged because its keys cannot be had. */
   async #afterRefusedAnswer(at: Failed, early: Early, error: ProviderError): Promise<AccessToken> {
-    const { row, wish, lease, refreshToken } = at;
+    const { row, lease, refreshToken } = at;
     const rotated = early.refreshToken !== null && early.refreshToken !== refreshToken;
     this.verdict.judge(row, error);
     if (error.code === 'provider_unavailable' || error.code === 'provider_error') {
-      const tokens = {
-        ...early,
-        accessToken: null,
-        refreshExpiresIn: null,
-        tokenType: 'Bearer' as const,
-        scope: row.scope,
-        expiresIn: null,
-      };
-      await this.commit.write({
-        row,
-        audience: wish.audience,
-        spent: refreshToken,
-        tokens,
-        underFloor: false,
-        leaseEnd: lease.leaseEnd,
-      });
+      await this.#keepRefreshToken(at, early);
       throw error;
     }
     await this.commit.discard(row, early).catch(() => undefined);
@@ -244,6 +231,25 @@ export class LeasedRefresh {
     if (rotated) throw await this.verdict.condemn(row, 'answer_refused');
     await this.#release(lease, { unanswered: false, lostAnswers: 0, pause: FUTILE_PAUSE }).catch(() => undefined);
     throw error;
+  }
+
+  /** The access token was not judged to the end and is not believed; the refresh token may be the only one that still works. */
+  async #keepRefreshToken({ row, wish, lease, refreshToken }: Occasion, early: Early): Promise<void> {
+    await this.commit.write({
+      row,
+      audience: wish.audience,
+      spent: refreshToken,
+      tokens: {
+        refreshToken: early.refreshToken,
+        accessToken: null,
+        refreshExpiresIn: null,
+        tokenType: 'Bearer',
+        scope: row.scope,
+        expiresIn: null,
+      },
+      underFloor: false,
+      leaseEnd: lease.leaseEnd,
+    });
   }
 
   /** Believed only after looking again: another process may have used this refresh token up rightfully. */

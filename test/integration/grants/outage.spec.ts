@@ -27,6 +27,27 @@ describe('a rotated token while Postgres is away', () => {
       await log.close();
     },
   );
+
+  it('E-039 is kept although the database fails while the ID token of the refresh is judged', async () => {
+    let log: QueryLog | undefined;
+    await using grants = await startGrants();
+    log = await startQueryLog({ url: grants.database.url });
+    const app = await grants.another({}, log.url);
+    grants.provider.configure({ idTokenOnRefresh: true, authTime: 'always' });
+    const { grantId } = await grants.logIn();
+    await grants.expire();
+    let failures = 0;
+    log.decide = ({ sql }) => (/select .*id_token.* from oauth_sessions/s.test(sql) && failures++ < 2 ? 'cut' : 'pass');
+    // The caller is not served, for the token was not judged; but the rotated refresh token is not lost.
+    await expect(app.tokens.getAccessToken(grantId)).rejects.toMatchObject({ code: 'database_unavailable' });
+    expect(failures).toBeGreaterThan(0);
+    await until(async () => (await grants.grant(grantId)).version === 2);
+    log.decide = undefined;
+    expect((await app.tokens.getAccessToken(grantId)).value).toBeTruthy();
+    expect(grants.provider.counters).toMatchObject({ refreshes: 2, refreshReuses: 0, familiesRevoked: 0 });
+    await app.close();
+    await log.close();
+  });
 });
 
 it('gives a valid token out of memory without any query', async () => {
