@@ -95,7 +95,7 @@ export class Listener implements OnApplicationShutdown {
     this.#disconnect();
     // A server that no longer answers is not waited for.
     await Promise.race([client?.end().catch(() => undefined), sleep(GOODBYE, undefined, { ref: false })]);
-    (client)?.connection?.stream?.destroy();
+    client?.connection?.stream?.destroy();
   }
 
   #connect(): void {
