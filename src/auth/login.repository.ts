@@ -137,7 +137,7 @@ export class LoginRepository {
       grant.id, grant.sessionBound ? session.id : null, grant.scope, grant.refreshToken, grant.refreshExpiresIn, grant.dpopKey, grant.accessToken, grant.tokenType,
       session.sid, session.id, session.tokenHash, session.authTime, session.acr, session.amr, session.idleTimeout, session.absoluteTimeout,
       session.ip, session.userAgent, session.idToken, oldTokenHash, grant.expiresIn, session.ceiling,
-    ]); // prettier-ignore
+    ], { prepared: true }); // prettier-ignore
     return row!;
   }
 

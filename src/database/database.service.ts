@@ -12,7 +12,11 @@ export const OAUTH_DATA_SOURCE = Symbol('OAUTH_DATA_SOURCE');
 /** Runs statements; a {@link Database} or one open transaction. */
 export interface Queryable {
   /** Runs one parameterised statement and returns its rows. */
-  query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+  query<Row extends QueryResultRow>(
+    text: string,
+    values?: readonly unknown[],
+    options?: Pick<QueryOptions, 'prepared'>,
+  ): Promise<Row[]>;
 }
 
 /** How a statement may be sent. */
@@ -33,6 +37,8 @@ function ignore(): void {}
 @Injectable()
 export class Database implements Queryable, OnApplicationBootstrap {
   #direct: Promise<boolean> | undefined;
+  /** Answered, and with yes: a transaction may not ask, for it would need a second connection. */
+  #known = false;
   readonly #names = new Map<string, string>();
   /** Clients whose transaction could not be ended. */
   readonly #broken = new WeakSet<PoolClient>();
@@ -89,7 +95,8 @@ export class Database implements Queryable, OnApplicationBootstrap {
   async isDirect(): Promise<boolean> {
     this.#direct ??= this.withClient(async (client) => {
       const { rows } = await this.send<{ pid: number }>(client, 'select pg_backend_pid() as pid', []);
-      return rows[0]?.pid === (client as PoolClient & { processID?: number }).processID;
+      this.#known = rows[0]?.pid === (client as PoolClient & { processID?: number }).processID;
+      return this.#known;
     }).catch((error: unknown) => {
       this.#direct = undefined;
       throw error;
@@ -125,8 +132,12 @@ export class Database implements Queryable, OnApplicationBootstrap {
     try {
       await this.send(client, `begin${take}`);
       const tx: Queryable = {
-        query: async <Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) =>
-          (await this.send<Row>(client, text, values)).rows,
+        query: async <Row extends QueryResultRow>(
+          text: string,
+          values: readonly unknown[] = [],
+          { prepared }: Pick<QueryOptions, 'prepared'> = {},
+        ) =>
+          (await this.send<Row>(client, text, values, prepared && this.#known ? this.#nameOf(text) : undefined)).rows,
       };
       const result = await work(tx);
       await this.send(client, 'commit');
@@ -200,6 +211,10 @@ export class Database implements Queryable, OnApplicationBootstrap {
   /** Names carry a hash of their SQL: two versions of this package on one database never share a name. */
   private async statementName(text: string): Promise<string | undefined> {
     if (!(await this.isDirect().catch(() => false))) return undefined;
+    return this.#nameOf(text);
+  }
+
+  #nameOf(text: string): string {
     let name = this.#names.get(text);
     if (!name) {
       name = `oauth_${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;

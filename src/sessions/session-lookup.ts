@@ -8,6 +8,8 @@ import { SessionRepository } from './session.repository.js';
 
 /** Most sessions in one query. */
 const MAX_BATCH = 256;
+/** Most queries at once: more would only make the batches smaller, and take the pool's connections from others. */
+const MAX_IN_FLIGHT = 3;
 
 interface Waiter {
   hash: Buffer;
@@ -21,6 +23,7 @@ interface Waiter {
 export class SessionLookup {
   #waiting: Waiter[] = [];
   #scheduled = false;
+  #inFlight = 0;
 
   constructor(
     private readonly sessions: SessionRepository,
@@ -50,11 +53,14 @@ export class SessionLookup {
 
   #flush(): void {
     this.#scheduled = false;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    if (waiting.length <= MAX_BATCH) return void this.#send(waiting);
-    for (let start = 0; start < waiting.length; start += MAX_BATCH)
-      void this.#send(waiting.slice(start, start + MAX_BATCH));
+    while (this.#waiting.length > 0 && this.#inFlight < MAX_IN_FLIGHT) {
+      this.#inFlight++;
+      void this.#send(this.#waiting.splice(0, MAX_BATCH)).finally(() => {
+        this.#inFlight--;
+        // What came meanwhile was kept back: it goes out now, as one query.
+        if (this.#waiting.length > 0 && !this.#scheduled) this.#flush();
+      });
+    }
   }
 
   async #send(batch: Waiter[]): Promise<void> {

@@ -69,6 +69,7 @@ export class StateRepository {
         row.maxPerBrowser - 1,
         row.maxPending,
       ],
+      { prepared: true },
     );
     return inserted.length > 0;
   }
@@ -89,6 +90,7 @@ export class StateRepository {
        from pending p where s.state_hash = p.state_hash
        returning p.payload, s.return_to, s.session_id`,
       [stateHash, browserHash, provider],
+      { prepared: true },
     );
     return row;
   }
