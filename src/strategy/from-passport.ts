@@ -119,12 +119,13 @@ async function readProfile(
   provider: string,
 ): Promise<ProviderProfile> {
   const running = Object.create(insides) as StrategyInsides & { _oauth2: object };
-  Object.defineProperty(running, '_oauth2', { value: ourTransport(insides, context) });
   let timer: NodeJS.Timeout | undefined;
   try {
     const profile = await new Promise<PassportProfile | undefined>((resolve, reject) => {
+      const failed = (error: unknown): void => reject(asError(error));
+      Object.defineProperty(running, '_oauth2', { value: ourTransport(insides, context, failed) });
       timer = setTimeout(() => reject(new Error('userProfile() did not call back')), PATIENCE);
-      running.userProfile(context.accessToken, (error, found) => (error ? reject(asError(error)) : resolve(found)));
+      running.userProfile(context.accessToken, (error, found) => (error ? failed(error) : resolve(found)));
     });
     return normalised(profile ?? {});
   } catch (error) {
@@ -135,8 +136,8 @@ async function readProfile(
   }
 }
 
-/** An `_oauth2` whose requests are ours. It has no way to the token endpoint, and puts no token into a URL. */
-function ourTransport(insides: StrategyInsides, context: ProfileContext): object {
+/** An `_oauth2` whose requests are ours. It has no way to the token endpoint, and puts no token into a URL. @param failed told of what a callback throws */
+function ourTransport(insides: StrategyInsides, context: ProfileContext, failed: (error: unknown) => void): object {
   const send = (method: string, url: string, headers: unknown, body: unknown, done: Callback): void => {
     const init: RequestInit = { method, headers: { ...insides._oauth2._customHeaders, ...(headers as object) } };
     if (typeof body === 'string' && body !== '') init.body = body;
@@ -149,7 +150,9 @@ function ourTransport(insides: StrategyInsides, context: ProfileContext): object
             ? done(null, text, { statusCode: status })
             : done({ statusCode: status, data: text }),
         (error: unknown) => done(error),
-      );
+      )
+      // Callbacks of strategies throw on answers they did not expect; nobody else would hear of it.
+      .catch(failed);
   };
   const forbidden = (): never => {
     throw new Error('the transport of passport-oauth2 is not used');

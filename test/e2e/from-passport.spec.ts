@@ -94,6 +94,23 @@ describe('fromPassport', () => {
     expect(response.body).not.toContain(token!.value);
   });
 
+  it.each(['null', 'html', 'array'] as const)(
+    'C-005 survives a strategy whose callback throws on an answer it did not expect (%s)',
+    async (kind) => {
+      const unheard: unknown[] = [];
+      const hear = (error: unknown) => void unheard.push(error);
+      process.on('unhandledRejection', hear);
+      try {
+        await using bench = await benchOf();
+        bench.provider.fault('api', { kind });
+        expect(await bench.login({ name: 'acme' })).toMatchObject({ status: 502, subject: null });
+        expect(unheard).toEqual([]);
+      } finally {
+        process.off('unhandledRejection', hear);
+      }
+    },
+  );
+
   it('sends the token nowhere but where the strategy reads profiles', async () => {
     await using bench = await benchOf({ apiOrigins: ['https://api.example'] });
     expect(await bench.login({ name: 'acme' })).toMatchObject({ subject: null });
