@@ -55,7 +55,7 @@ export interface CommonProviderOptions {
    * or `tls_client_auth` and `iss` in responses, accepts no RS256, and refuses a provider whose metadata cannot meet it.
    */
   security?: 'fapi2';
-  /** Origins that `tokens.fetch()` may send the access token to, e.g. `['https://api.github.com']`. @defaultValue the userinfo endpoint's origin */
+  /** Origins that `tokens.fetch()` may send the access token to, e.g. `['https://api.github.com']`. @defaultValue the userinfo endpoint's origin, else the token endpoint's */
   apiOrigins?: readonly string[];
   /** Whose the tokens are: the account's (shared by its sessions, survives logout while needed) or one session's. @defaultValue `account` */
   grant?: 'account' | 'session';
@@ -118,7 +118,7 @@ export interface ProfileContext {
   readonly accessToken: string;
   /**
    * GETs a JSON object or array from the provider with the access token in the `Authorization` header.
-   * Only origins in `apiOrigins` (or of the provider's endpoints) get the token.
+   * Only origins in `apiOrigins` get the token.
    * @throws {OAuthError} `invalid_userinfo` for anything but a 200 with JSON.
    */
   readonly json: (url: string) => Promise<unknown>;

@@ -23,11 +23,15 @@ export interface SentToken {
 export class ProviderApi {
   constructor(private readonly connection: ProviderConnection) {}
 
-  /** Origins that may receive this provider's access tokens: declared ones, else the userinfo endpoint's. */
+  /**
+   * Origins that may receive this provider's access tokens: declared ones, else the userinfo endpoint's, else the token
+   * endpoint's, which made them.
+   */
   async origins(): Promise<readonly string[]> {
     const { apiOrigins, userinfoEndpoint } = this.connection.definition;
     if (apiOrigins.length > 0) return apiOrigins;
-    const endpoint = userinfoEndpoint ?? (await this.connection.load()).metadata.userinfo_endpoint;
+    const { metadata } = await this.connection.load();
+    const endpoint = userinfoEndpoint ?? metadata.userinfo_endpoint ?? metadata.token_endpoint;
     return endpoint === undefined ? [] : [new URL(endpoint).origin];
   }
 

@@ -1,6 +1,7 @@
 // One configured provider and everything we ever ask of it. The protocol itself is openid-client's.
 import * as client from 'openid-client';
-import type { ProviderProfile } from '../options/provider-options.js';
+import { OAuthError } from '../errors/oauth-error.js';
+import type { ProfileContext, ProviderProfile } from '../options/provider-options.js';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
 import { type AuthorizationRequest, authorizationParameters } from './authorization-request.js';
 import { ProviderApi } from './provider-api.js';
@@ -10,7 +11,7 @@ import { assertIdTokenClaims } from './id-token.js';
 import { acceptedAlgorithms } from './id-token-signature.js';
 import { type JarmParameters, jarmParameters } from './jarm.js';
 import { type CallContext, ProviderConnection } from './provider-connection.js';
-import { ProviderError } from './provider-fault.js';
+import { outline, ProviderError } from './provider-fault.js';
 import { revokeToken } from './revocation.js';
 import { parseJsonObject } from './strict-json.js';
 import { LIFETIME, regularLifetime, scopeList } from './token-response.js';
@@ -184,7 +185,7 @@ export class Provider {
     // It has served, and claims end up in logs of applications.
     delete merged.nonce;
     const described: ProviderProfile | null = definition.profile
-      ? await definition.profile(this.api.profileContext(tokens, { claims: idClaims, userinfo }, dpopKey))
+      ? await this.#describe(this.api.profileContext(tokens, { claims: idClaims, userinfo }, dpopKey))
       : null;
     const sessionExpiry = claimDate(idClaims.session_expiry);
     return {
@@ -199,6 +200,20 @@ export class Provider {
       idTokenExpiresAt: claimDate(idClaims.exp),
       sessionExpiry,
     };
+  }
+
+  /** Runs the provider's `profile` function, which stumbles over answers it did not expect. */
+  async #describe(context: ProfileContext): Promise<ProviderProfile> {
+    try {
+      return await this.definition.profile!(context);
+    } catch (error) {
+      // A wrong address is a mistake of the configuration, and nothing for the person at the browser.
+      if (error instanceof OAuthError && error.code === 'origin_not_allowed') {
+        throw new OAuthError('server_error', { provider: this.name, cause: new Error(error.message) });
+      }
+      if (error instanceof OAuthError) throw error;
+      throw new ProviderError('invalid_userinfo', { provider: this.name, cause: outline(error) });
+    }
   }
 
   async #userinfo(
