@@ -1,0 +1,64 @@
+// The regression check, by hand: node bench/compare.mjs COMMITTED.json NEW.json [--tolerance 0.15]
+// It compares ratios measured within one run, never times, so that two machines can be compared. Exit 1 when a ratio
+// of ours became worse by more than the tolerance, or a refresh is no longer exactly right.
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { tolerance: { type: 'string', default: '0.15' }, all: { type: 'boolean', default: false } },
+});
+const tolerance = Number(values.tolerance);
+if (positionals.length !== 2 || !(tolerance > 0)) {
+  process.stderr.write('Usage: node bench/compare.mjs COMMITTED.json NEW.json [--tolerance 0.15] [--all]\n');
+  process.exit(2);
+}
+
+/** The ratios of each bench, with the sign of better: +1 where more is better, -1 where less is. */
+const ratios = {
+  guard: { ofEmptyGuard: 1, ofSelectGuard: 1 },
+  login: { ofPassport: 1, ofDirect: 1, cpuOfPassport: -1, cpuOfDirect: -1, roundTrips: -1 },
+  seal: { ofJoseSeal: 1, ofJoseOpen: 1 },
+  scale: { guardOfSmallest: 1, loginOfSmallest: 1, listingOfSmallest: -1 },
+};
+/** Counts that admit no tolerance: for ours they are right or wrong. */
+const exact = { refresh: { providerCallsMax: 1, failures: 0, deadTokens: 0, sessionsLost: 0 } };
+const identity = ['bench', 'variant', 'platform', 'provider', 'sessions', 'concurrency', 'processes', 'callers'];
+const key = (row) =>
+  identity
+    .map((name) => row[name])
+    .filter((value) => value !== undefined && value !== null)
+    .join(' ');
+
+const [committed, fresh] = positionals.map(
+  (file) => new Map(JSON.parse(readFileSync(file, 'utf8')).map((row) => [key(row), row])),
+);
+const mine = (row) => values.all || String(row.variant).startsWith('ours');
+let compared = 0;
+let worse = 0;
+const say = (text) => process.stdout.write(`${text}\n`);
+
+for (const [name, now] of fresh) {
+  if (!mine(now)) continue;
+  for (const [field, wanted] of Object.entries((String(now.variant).startsWith('ours') && exact[now.bench]) || {})) {
+    compared++;
+    if (now[field] === wanted) continue;
+    worse++;
+    say(`WRONG  ${name}  ${field}: ${now[field]}, must be ${wanted}`);
+  }
+  const before = committed.get(name);
+  if (!before) continue;
+  for (const [field, sign] of Object.entries(ratios[now.bench] ?? {})) {
+    if (typeof before[field] !== 'number' || typeof now[field] !== 'number' || before[field] === 0) continue;
+    compared++;
+    const change = (now[field] / before[field] - 1) * sign;
+    if (Math.abs(change) <= tolerance) continue;
+    if (change < 0) worse++;
+    say(
+      `${change < 0 ? 'WORSE ' : 'better'} ${name}  ${field}: ${before[field]} -> ${now[field]} (${change > 0 ? '+' : ''}${Math.round(change * 100)} %)`,
+    );
+  }
+}
+say(`${compared} values compared, ${worse} worse or wrong (tolerance ${Math.round(tolerance * 100)} %)`);
+if (compared === 0) say('Nothing in common: were both files written by the same benches and sizes?');
+process.exit(worse > 0 || compared === 0 ? 1 : 0);
