@@ -1,15 +1,14 @@
 // Postgres gone exactly when a rotated token is to be written, and the cost of a token that is at hand.
 import { SessionService } from '../../../src/index.js';
 import { startGrants, until } from '../../support/grants.js';
-import { startQueryLog, type QueryLog } from '../../support/query-log.js';
+import { startQueryLog } from '../../support/query-log.js';
 
 describe('a rotated token while Postgres is away', () => {
   it.each(['cut', 'lose-answer'] as const)(
     'E-039 is written as soon as it is back, the caller served at once (%s)',
     async (fate) => {
-      let log: QueryLog | undefined;
       await using grants = await startGrants();
-      log = await startQueryLog({ url: grants.database.url });
+      const log = await startQueryLog({ url: grants.database.url });
       const app = await grants.another({}, log.url);
       const { grantId } = await grants.logIn();
       await grants.expire();
@@ -29,9 +28,8 @@ describe('a rotated token while Postgres is away', () => {
   );
 
   it('E-039 is kept although the database fails while the ID token of the refresh is judged', async () => {
-    let log: QueryLog | undefined;
     await using grants = await startGrants();
-    log = await startQueryLog({ url: grants.database.url });
+    const log = await startQueryLog({ url: grants.database.url });
     const app = await grants.another({}, log.url);
     grants.provider.configure({ idTokenOnRefresh: true, authTime: 'always' });
     const { grantId } = await grants.logIn();
