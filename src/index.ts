@@ -35,6 +35,7 @@ export { KeyRing, LocalKeyRing, UnknownKeyError, type WrappedKey } from './crypt
 
 export type {
   CleanupOptions,
+  CsrfOptions,
   EncryptionKeyOptions,
   EncryptionOptions,
   LoginOptions,

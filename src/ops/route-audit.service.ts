@@ -3,9 +3,11 @@
 import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { ApplicationConfig, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import { OAuthConfigError } from '../errors/oauth-error.js';
+import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { policyOf } from '../sessions/policy.js';
 import { SessionGuard } from '../sessions/session.guard.js';
+import { isAuthRoute } from '../state/return-to.js';
 
 /** Metadata by which Nest marks handlers: HTTP, GraphQL, WebSocket and microservices. */
 const HANDLER_MARKS = ['path', 'graphql:resolver_type', 'websockets:message_mapping', 'microservices:pattern'];
@@ -29,10 +31,22 @@ export class RouteAudit implements OnApplicationBootstrap {
     private readonly modules: ModulesContainer,
     private readonly application: ApplicationConfig,
     private readonly options: ResolvedOptions,
+    private readonly urls: AuthUrls,
   ) {}
 
-  /** @throws {OAuthConfigError} in strict mode, naming every handler that is open by omission */
+  /**
+   * @throws {OAuthConfigError} in strict mode, naming every handler that is open by omission; in any mode for an exemption
+   *   from the cross-site check that names a route of ours
+   */
   onApplicationBootstrap(): void {
+    // Only now is the application's global prefix known.
+    const ours = [...this.options.csrf.exemptPaths].filter((path) =>
+      isAuthRoute(this.urls.publicTarget(path), this.urls.path),
+    );
+    if (ours.length > 0)
+      throw new OAuthConfigError(
+        ours.map((path) => `csrf.exemptPaths: ${path} is a route of this module, which nothing exempts; remove it`),
+      );
     if (this.options.routes === 'off') return;
     const routes = this.list();
     const open = routes.filter(({ policy }) => policy === 'open');

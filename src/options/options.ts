@@ -25,6 +25,8 @@ export interface OAuthModuleOptions {
   postLogoutRedirect?: string;
   /** Other origins that `returnTo` may name, e.g. `['https://admin.example.com']`. @defaultValue none */
   returnToOrigins?: readonly string[];
+  /** Exemptions from the cross-site check. @defaultValue none */
+  csrf?: CsrfOptions;
   /** Longest wait for Postgres, milliseconds: for a connection, and for one statement. @defaultValue 5000 */
   databaseTimeout?: number;
   /** A direct connection for `LISTEN`, where the pool goes through a transaction pooler. @defaultValue the pool's own settings */
@@ -71,6 +73,17 @@ export interface SessionOptions {
   bindToIdToken?: boolean;
   /** Send `Clear-Site-Data: "cache", "storage"` at logout. @defaultValue false */
   clearSiteData?: boolean;
+}
+
+/**
+ * Guarded handlers that other origins may call with methods that change something. Every entry is compared character by
+ * character, and none covers the routes of this module.
+ */
+export interface CsrfOptions {
+  /** Paths of guarded handlers, as this application receives them, e.g. `['/hooks/billing']`. They must have a protection of their own. @defaultValue none */
+  exemptPaths?: readonly string[];
+  /** Origins whose pages may call every guarded handler and open WebSockets, e.g. `['https://admin.example.com']`. @defaultValue none */
+  exemptOrigins?: readonly string[];
 }
 
 /** Bounds of pending logins. */

@@ -4,6 +4,7 @@ import { OAuthConfigError } from '../errors/oauth-error.js';
 import type { CleanupOptions, LoginOptions, OAuthModuleOptions, RefreshOptions, SessionOptions } from './options.js';
 import { kindOf, Problems, shown } from './problems.js';
 import type { ProviderDefinition } from './provider-options.js';
+import { type ResolvedCsrf, resolveCsrf } from './resolve-csrf.js';
 import { resolveKeyRing } from './resolve-keys.js';
 import { type ResolvedProvider, resolveProvider } from './resolve-provider.js';
 import { originFault, urlFault } from './urls.js';
@@ -27,6 +28,7 @@ export abstract class ResolvedOptions {
   /** Absolute URL. */
   abstract readonly postLogoutRedirect: string;
   abstract readonly returnToOrigins: readonly string[];
+  abstract readonly csrf: ResolvedCsrf;
   /** Milliseconds. */
   abstract readonly databaseTimeout: number;
   abstract readonly listenUrl: string | null;
@@ -36,7 +38,7 @@ export abstract class ResolvedOptions {
 
 const KEYS = [
   'baseUrl', 'encryption', 'providers', 'onLogin', 'session', 'login', 'refresh', 'errorRedirect', 'postLogoutRedirect',
-  'returnToOrigins', 'databaseTimeout', 'listen', 'cleanup', 'routes',
+  'returnToOrigins', 'csrf', 'databaseTimeout', 'listen', 'cleanup', 'routes',
 ]; // prettier-ignore
 
 /** Options that belong beside `useFactory`, never inside its result. */
@@ -74,6 +76,7 @@ export function resolveOptions(given: OAuthModuleOptions): ResolvedOptions {
       options.errorRedirect === undefined ? null : landing(options.errorRedirect, base, problems.at('errorRedirect')),
     postLogoutRedirect: landing(options.postLogoutRedirect ?? '/', base, problems.at('postLogoutRedirect')),
     returnToOrigins: problems.at('returnToOrigins').texts(options.returnToOrigins, []),
+    csrf: resolveCsrf(options.csrf, problems.at('csrf')),
     databaseTimeout: problems.at('databaseTimeout').number(options.databaseTimeout, 5_000, 100, 120_000),
     listenUrl: resolveListen(options.listen, problems.at('listen')),
     cleanup: resolveCleanup(options.cleanup, problems.at('cleanup')),

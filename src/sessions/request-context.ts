@@ -27,6 +27,15 @@ export function requestOf(context: ExecutionContext): WebRequest | null {
   return native === undefined ? null : new WebRequest(native);
 }
 
+/** The platform's response behind a context; undefined where there is none, or the GraphQL context does not carry it. */
+export function responseOf(context: ExecutionContext): unknown {
+  const kind: string = context.getType();
+  if (kind === 'http') return context.getArgByIndex<unknown>(1);
+  if (kind !== 'graphql') return undefined;
+  const scope = context.getArgByIndex<{ res?: unknown; reply?: unknown } | undefined>(2);
+  return scope?.res ?? scope?.reply;
+}
+
 const handshakes = new WeakMap<object, object>();
 
 /** Remembers the handshake of a socket that does not carry it (ws). Anything that is no request is ignored. */

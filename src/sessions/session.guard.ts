@@ -4,8 +4,10 @@ import { OAuthError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
+import { isRefusedForeign } from './cross-site.js';
 import { type Policy, policyOf } from './policy.js';
-import { requestOf } from './request-context.js';
+import { keepPrivate } from './private-answer.js';
+import { requestOf, responseOf } from './request-context.js';
 import { type RequestSession, SessionService } from './session.service.js';
 import { StepUp } from './step-up.service.js';
 import type { WebRequest } from './web-request.js';
@@ -29,8 +31,10 @@ export class SessionGuard implements CanActivate {
     if (policy.open) return true;
     const request = requestOf(context);
     if (!request) throw new OAuthError('unauthenticated');
+    keepPrivate(responseOf(context));
     // A handshake is a GET, yet it opens a channel that writes.
-    if ((!request.isSafe || context.getType() === 'ws') && request.isForeign(this.options.origin))
+    const handshake = context.getType() === 'ws';
+    if ((handshake || !request.isSafe) && isRefusedForeign(request, this.options, { handshake }))
       throw new OAuthError('cross_site');
     const answer = this.sessions.answer(request);
     return answer instanceof Promise

@@ -2,6 +2,7 @@
 import { Injectable } from '@nestjs/common';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
+import { isRefusedForeign } from './cross-site.js';
 import { handshakeOf, rememberHandshake } from './request-context.js';
 import { SessionService } from './session.service.js';
 
@@ -53,7 +54,7 @@ export class SocketSessions {
 
   async #sessionOf(client: object): Promise<OAuthSession | null> {
     const handshake = handshakeOf(client);
-    if (!handshake || handshake.isForeign(this.options.origin)) return null;
+    if (!handshake || isRefusedForeign(handshake, this.options, { handshake: true })) return null;
     return (await this.sessions.ofRequest(handshake)).session;
   }
 }

@@ -44,6 +44,7 @@ export const publicNames: Readonly<Record<string, readonly string[]>> = {
     'type CleanupOptions',
     'type ClientAuthentication',
     'type CommonProviderOptions',
+    'type CsrfOptions',
     'type EncryptionKeyOptions',
     'type EncryptionOptions',
     'type FromPassportOptions',

@@ -280,6 +280,25 @@ describe('options', () => {
     { routes: 'maybe' },
     { returnToOrigins: ['https://x.example/'] },
     { returnToOrigins: 'https://x.example' },
+    { csrf: { exemptPaths: ['hooks'] } },
+    { csrf: { exemptPaths: ['/'] } },
+    { csrf: { exemptPaths: ['/hooks/*'] } },
+    { csrf: { exemptPaths: ['/hooks/:id'] } },
+    { csrf: { exemptPaths: ['/hooks?x'] } },
+    { csrf: { exemptPaths: ['/hooks#x'] } },
+    { csrf: { exemptPaths: ['//hooks'] } },
+    { csrf: { exemptPaths: ['/a/../hooks'] } },
+    { csrf: { exemptPaths: ['/hooks/%62'] } },
+    { csrf: { exemptPaths: ['/hooks\\x'] } },
+    { csrf: { exemptPaths: ['https://app.example.com/hooks'] } },
+    { csrf: { exemptPaths: '/hooks' } },
+    { csrf: { exemptPaths: [/hooks/] } },
+    { csrf: { exemptOrigins: ['https://*.example.com'] } },
+    { csrf: { exemptOrigins: ['https://admin.example.com/'] } },
+    { csrf: { exemptOrigins: ['http://admin.example.com'] } },
+    { csrf: { exemptOrigins: ['null'] } },
+    { csrf: { exempt: ['/hooks'] } },
+    { csrf: false },
     { errorRedirect: '//evil.com' },
     { errorRedirect: 'javascript:alert(1)' },
     { postLogoutRedirect: '/\\evil.com' },
@@ -310,7 +329,7 @@ describe('options', () => {
   it('whatever is given, the answer is a list of problems and never a crash', () => {
     const any = fc.anything({ withBigInt: true, withDate: true, withMap: true, withNullPrototype: true });
     const options = fc.record(
-      { baseUrl: any, encryption: any, providers: fc.oneof(any, fc.array(any), fc.array(fc.dictionary(fc.constantFrom('kind', 'name', 'issuer', 'scope', 'clientPrivateKey', 'apiOrigins', 'loginParams', 'authorizationParams', 'profile'), any))), session: any, login: any, refresh: any, cleanup: any, listen: any, returnToOrigins: any, errorRedirect: any, postLogoutRedirect: any },
+      { baseUrl: any, encryption: any, providers: fc.oneof(any, fc.array(any), fc.array(fc.dictionary(fc.constantFrom('kind', 'name', 'issuer', 'scope', 'clientPrivateKey', 'apiOrigins', 'loginParams', 'authorizationParams', 'profile'), any))), session: any, login: any, refresh: any, cleanup: any, listen: any, returnToOrigins: any, csrf: fc.oneof(any, fc.record({ exemptPaths: any, exemptOrigins: any })), errorRedirect: any, postLogoutRedirect: any },
       { requiredKeys: [] },
     ); // prettier-ignore
     fc.assert(
