@@ -21,6 +21,8 @@ import { copiedHeaders, regularTokenResponse } from './token-response.js';
 
 /** Discovered metadata is believed this long, then loaded again behind. Milliseconds. */
 const METADATA_MAX_AGE = 3_600_000;
+/** What a key set may call itself. */
+const KEY_SET_TYPES = new Set(['application/json', 'application/jwk-set+json']);
 
 /** What one call of the library may know and report: it has no parameter for either. */
 export interface CallContext {
@@ -215,6 +217,12 @@ export class ProviderConnection {
       throw new ProviderError('provider_error', {
         provider,
         cause: new Error(`the key set answered with status ${answer.status}`),
+      });
+    // RFC 7517 §8.5. A page of somebody in between is no key set, whatever is in it.
+    if (!KEY_SET_TYPES.has(answer.contentType))
+      throw new ProviderError('provider_error', {
+        provider,
+        cause: new Error('the key set is not declared as JSON'),
       });
     return answer.body.toString('utf8');
   }

@@ -48,13 +48,25 @@ describe('pushed authorization requests', () => {
     expect(bench.provider.requestsTo('code')).toHaveLength(0);
   });
 
-  describe('A-054 counts only a proper 201', () => {
+  describe('answers to a push', () => {
     const answers: [string, Fault | ((bench: LoginBench) => void)][] = [
       ['200', { kind: 'status', status: 200, processed: true }],
       ['302', { kind: 'redirect', withJson: true }],
       ['HTML', { kind: 'html', carry: 'json' }],
       ['500', { kind: 'status', status: 500 }],
       ['silence', { kind: 'stall' }],
+      ['a truncated answer', { kind: 'truncated' }],
+      ['null', { kind: 'null' }],
+      ['an oversize answer', { kind: 'oversize' }],
+      ['its members with status 200', { kind: 'raw', body: '{"request_uri":"urn:x","expires_in":60}' }],
+      [
+        'an empty request_uri',
+        ({ provider }) => void provider.tamper('parResponse', (body) => void (body.request_uri = '')),
+      ],
+      [
+        'a list as request_uri',
+        ({ provider }) => void provider.tamper('parResponse', (body) => void (body.request_uri = ['urn:x'])),
+      ],
       ['no request_uri', ({ provider }) => void provider.tamper('parResponse', (body) => void delete body.request_uri)],
       [
         'a number as request_uri',
@@ -72,15 +84,20 @@ describe('pushed authorization requests', () => {
     });
     afterAll(() => bench?.[Symbol.asyncDispose]());
 
-    it.each(answers)('not %s', async (_name, fault) => {
-      if (typeof fault === 'function') fault(bench);
-      else bench.provider.fault('par', fault);
-      const { status, subject } = await bench.login();
-      expect(subject).toBeNull();
-      expect([502, 503]).toContain(status);
-      expect(bench.provider.requestsTo('authorize')).toHaveLength(0);
-      expect(await bench.database.query('select 1 from oauth_states')).toEqual([]);
-    });
+    it.each(answers)(
+      'A-054 counts only a proper 201, not %s: an error page, and authorize is never reached',
+      async (_name, fault) => {
+        if (typeof fault === 'function') fault(bench);
+        else bench.provider.fault('par', fault);
+        const { status, subject, code, response } = await bench.login();
+        expect(subject).toBeNull();
+        expect([502, 503]).toContain(status);
+        expect(code).toMatch(/^provider_(?:error|unavailable)$/);
+        expect(response.headers.get('content-type')).toContain('text/html');
+        expect(bench.provider.requestsTo('authorize')).toHaveLength(0);
+        expect(await bench.database.query('select 1 from oauth_states')).toEqual([]);
+      },
+    );
   });
 });
 
