@@ -55,7 +55,7 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
   wake(): void {
     if (this.#stopped) return;
     this.#again = true;
-    this.#working ??= this.#work().finally(() => (this.#working = undefined));
+    this.#working ??= this.#work();
   }
 
   onApplicationBootstrap(): void {
@@ -72,6 +72,8 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
 
   async #work(): Promise<void> {
     try {
+      await this.revocations.removeExpired();
+      // Nothing is awaited between the last look at `#again` and the end: whoever calls meanwhile is heard.
       while (this.#again && !this.#stopped) {
         this.#again = false;
         const timeouts = this.providers.list().map((provider) => provider.definition.timeout / 1000);
@@ -79,11 +81,12 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
         await Promise.all(due.map((row) => this.#revoke(row)));
         if (due.length === BATCH) this.#again = true;
       }
-      await this.revocations.removeExpired();
     } catch (error) {
       this.#logger.debug(
         `the revocation outbox could not be read: ${error instanceof Error ? error.message : 'unknown error'}`,
       );
+    } finally {
+      this.#working = undefined;
     }
   }
 
