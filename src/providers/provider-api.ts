@@ -52,7 +52,8 @@ export class ProviderApi {
   }
 
   /**
-   * Sends one API request with the token. Redirects within the declared origin are followed with it, others without.
+   * Sends one API request with the token. Redirects within the declared origin are followed with it, others without,
+   * and once it was dropped it stays so: another server's redirect must not say where our token goes.
    * @throws {OAuthError} `origin_not_allowed`, `provider_unavailable`
    */
   async fetch(token: SentToken, given: string | URL, init: RequestInit = {}): Promise<Response> {
@@ -63,8 +64,10 @@ export class ProviderApi {
     for (const name of ['authorization', 'cookie', 'dpop']) headers.delete(name);
     if (!headers.has('user-agent')) headers.set('user-agent', 'nest-oauth-client');
     let request: RequestInit = { ...init };
+    let sent: SentToken | null = token;
     for (let hop = 0; ; hop++) {
-      const response = await this.#send(url.origin === origin ? token : null, url, { ...request, headers });
+      if (url.origin !== origin) sent = null;
+      const response = await this.#send(sent, url, { ...request, headers });
       const location = response.headers.get('location');
       if (init.redirect === 'manual' || ![301, 302, 303, 307, 308].includes(response.status) || location === null)
         return response;
