@@ -12,8 +12,8 @@ export interface RevocationTarget {
 }
 
 /**
- * Revokes one token. Unknown tokens and unsupported token types count as done (RFC 7009 §2.2).
- * @returns false when the provider offers no way
+ * Revokes one token. Unknown tokens count as revoked (RFC 7009 §2.2).
+ * @returns false when the provider offers no way, for any token or for those of this type (§2.2.1)
  */
 export async function revokeToken(
   { definition, config, metadata }: RevocationTarget,
@@ -25,7 +25,7 @@ export async function revokeToken(
   try {
     await client.tokenRevocation(config, token, { token_type_hint: hint });
   } catch (error) {
-    if (error instanceof client.ResponseBodyError && error.error === 'unsupported_token_type') return true;
+    if (error instanceof client.ResponseBodyError && error.error === 'unsupported_token_type') return false;
     throw error;
   }
   return true;
