@@ -1,4 +1,4 @@
-// The benchmark: node bench/run.mjs [guard|login|refresh|seal|scale …] [--json FILE] [--quick]
+// The benchmark: node bench/run.mjs [guard|login|refresh|seal|scale|capacity …] [--json FILE] [--quick]
 // More: [--only VARIANT,…] [--platform express|fastify] [--sessions N,…] [--profile FOLDER]
 // BENCH_DIST=FOLDER measures another build of the library.
 import { spawnSync } from 'node:child_process';
@@ -6,7 +6,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-const all = ['guard', 'login', 'refresh', 'seal', 'scale'];
+const all = ['guard', 'login', 'refresh', 'seal', 'scale', 'capacity'];
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -76,7 +76,9 @@ for (const name of chosen) {
     failed = true;
     log(`${name} failed: ${error?.stack ?? error}`);
   }
-  if (values.json) writeRows(values.json, [{ bench: 'environment', ...machine, quick: values.quick }, ...rows]);
+  const seconds = Math.round((Date.now() - begun) / 1000);
+  if (values.json)
+    writeRows(values.json, [{ bench: 'environment', ...machine, quick: values.quick, seconds }, ...rows]);
 }
 await postgres.stop();
 log(`\ndone in ${Math.round((Date.now() - begun) / 1000)} s${values.json ? `, rows in ${values.json}` : ''}`);

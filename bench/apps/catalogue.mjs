@@ -6,8 +6,9 @@ const ours = () => import('./ours.mjs');
 
 /**
  * @type {Record<string, {
- *   load: () => Promise<any>, store?: string, platforms: string[], loginPlatforms?: string[], benches: string[], settings: string, stateless?: number }>}
- * `store`: whose tables it reads; none for a peer that keeps everything in its cookie. `loginPlatforms`: where its
+ *   load: () => Promise<any>, store?: string, copyOf?: string, platforms: string[], loginPlatforms?: string[], benches: string[], settings: string, stateless?: number }>}
+ * `store`: whose tables it reads; none for a peer that keeps everything in its cookie. `copyOf`: the store from whose
+ * rows this one is copied, where that is there. `loginPlatforms`: where its
  * login routes are mounted, if on fewer. `stateless`: how many different cookies to send, where the peer itself must
  * make each.
  */
@@ -38,6 +39,7 @@ export const catalogue = {
   },
   'ours-cached': {
     store: 'ours_cached',
+    copyOf: 'ours',
     load: ours,
     platforms: both,
     benches: ['guard'],
@@ -73,7 +75,7 @@ export const catalogue = {
     platforms: both,
     benches: ['guard'],
     settings: 'as better-auth, with cookieCache (compact, 1 h): a revoked session lives on until the cookie cache ends',
-    stateless: 1000,
+    stateless: 200,
   },
   'openid-connect': {
     load: () => import('./openid-connect.mjs'),

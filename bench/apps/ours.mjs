@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { pathToFileURL } from 'node:url';
 import { nestApp } from './nest.mjs';
-import { secretOf, secretSql, usersFor } from './seeds.mjs';
+import { bulk, secretOf, secretSql, usersFor } from './seeds.mjs';
 
 /** BENCH_DIST names another build of the library, to compare two of them. */
 const dist = new URL(
@@ -25,9 +25,9 @@ const key = createHash('sha256').update('a benchmark key').digest('base64url');
 /** Whether this build has what the variant needs; a variant that is left out is named in the output. */
 export const available = async (variant) => variant !== 'ours-cached' || 'oauthCacheMigrations' in (await migrations());
 
-/** A text as long as a sealed token; digests, so that Postgres cannot compress it away. */
+/** A text as long as a sealed token. It repeats, which is no help: Postgres compresses nothing in rows below 2 KB, as these are. */
 const sealedSql = (characters) =>
-  `(${Array.from({ length: Math.ceil(characters / 128) }, (_, n) => `encode(sha512((i || '/${n}')::bytea), 'hex')`).join(' || ')})`;
+  `repeat(encode(sha512(('sealed' || i)::bytea), 'hex'), ${Math.ceil(characters / 128)})`;
 
 /** The tables, by the library's own migrations. */
 export async function migrate(database, cached = false) {
@@ -48,24 +48,27 @@ export async function fill(client, n, grants = n) {
   const users = usersFor(n);
   const granted = Math.min(users, grants);
   const id = (kind, number = 'i') => `md5('${kind}' || ${number})::uuid`;
-  // The rows are consistent by construction: foreign keys need not be checked one by one.
-  await client.query('set session_replication_role = replica');
-  await client.query(`insert into oauth_accounts (id, provider, issuer, subject, user_id, profile)
+  const tables = ['oauth_accounts', 'oauth_grants', 'oauth_access_tokens', 'oauth_sessions'];
+  await bulk(client, tables, async () => {
+    await client.query(`insert into oauth_accounts (id, provider, issuer, subject, user_id, profile)
     select ${id('account')}, 'stub', 'https://seeded.example', 'seeded-' || i, ${id('account')}::text,
       jsonb_build_object('name', 'User ' || i, 'username', 'user' || i, 'email', 'user' || i || '@example.com', 'emailVerified', true, 'picture', null)
     from generate_series(1, ${users}) i`);
-  await client.query(`insert into oauth_grants (id, account_id, provider, scope, refresh_token)
+    await client.query(`insert into oauth_grants (id, account_id, provider, scope, refresh_token)
     select ${id('grant')}, ${id('account')}, 'stub', '{openid,email,offline_access}', ${sealedSql(400)} from generate_series(1, ${granted}) i`);
-  await client.query(`insert into oauth_access_tokens (grant_id, audience, token, token_type, scope, expires_at)
+    await client.query(`insert into oauth_access_tokens (grant_id, audience, token, token_type, scope, expires_at)
     select ${id('grant')}, '', ${sealedSql(1400)}, 'bearer', '{openid,email,offline_access}', now() + interval '1 hour' from generate_series(1, ${granted}) i`);
-  await client.query(`insert into oauth_sessions
+    await client.query(`insert into oauth_sessions
       (id, token_hash, user_id, account_id, grant_id, provider, sid, idle_expires_at, expires_at, ip, user_agent, id_token)
     select ${id('session')}, sha256(${secretSql}::bytea), ${id('account', 'u')}::text, ${id('account', 'u')},
       case when u <= ${granted} then ${id('grant', 'u')} end, 'stub', null, now() + interval '12 hours', now() + interval '7 days',
       '192.0.2.1', 'Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0', ${sealedSql(900)}
     from (select i, (i % ${users}) + 1 as u from generate_series(1, ${n}) i) rows`);
-  await client.query('reset session_replication_role');
+  });
 }
+
+/** Makes a filled database that was copied from `ours` one for the cache. */
+export const upgrade = (database) => migrate(database, true);
 
 export async function seed(client, n, database, variant) {
   await migrate(database, variant === 'ours-cached');
@@ -96,7 +99,7 @@ export async function build({
   const { OAuthModule, SessionGuard, TokenService } = await library();
   const { oidc } = await providers();
   const { TypeOrmModule } = await import('@nestjs/typeorm');
-  return nestApp({
+  const app = await nestApp({
     platform,
     port,
     imports: [
@@ -124,4 +127,9 @@ export async function build({
       return { token: token.value };
     },
   });
+  const { SessionCache } = await import(new URL('src/sessions/session-cache.service.js', dist).href);
+  return {
+    close: () => app.close(),
+    asked: ({ cached }) => (cached ? app.get(SessionCache, { strict: false }).size : undefined),
+  };
 }

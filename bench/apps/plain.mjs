@@ -43,8 +43,7 @@ const guards = {
       return request.user !== undefined;
     }),
   ],
-  lru: (pool) => {
-    const known = new LRUCache({ max: 50_000, ttl: 60_000 });
+  lru: (pool, known) => {
     return [
       guardOf((request) => {
         const token = cookieOf(request, 'sid');
@@ -63,10 +62,12 @@ const guards = {
 
 export async function build({ variant, platform, port, database }) {
   const pool = new pg.Pool({ connectionString: database, max: 10 });
-  return nestApp({
+  const known = new LRUCache({ max: 50_000, ttl: 60_000 });
+  const app = await nestApp({
     platform,
     port,
-    guards: guards[variant](pool),
+    guards: guards[variant](pool, known),
     answer: (request) => ({ id: String(request.user?.user_id ?? 1) }),
   });
+  return { close: () => app.close(), asked: ({ cached }) => (cached ? known.size : undefined) };
 }

@@ -80,16 +80,22 @@ async function measure({ entry, postgres, connections, seconds }) {
 }
 
 /** All variants of one platform at one size: started together, measured in turn, round by round. */
-async function side({ context, platform, sessions, stores, stub, plan }) {
+async function side({ context, platform, size, stores, stub, plan }) {
   const { postgres, log, only, profile } = context;
-  const variants = variantsOf('guard', platform, only);
+  const { sessions, cells } = size;
+  const variants = variantsOf('guard', platform, only).filter((name) => !size.few || !catalogue[name].stateless);
   const numbers = drawn(sessions, plan.active);
+  const apps = await Promise.all(
+    variants.map(async (variant) =>
+      startApp(
+        { variant, platform, port: await freePort(), database: stores.url(variant), provider: stub.provider },
+        { profile },
+      ),
+    ),
+  );
   const entries = [];
-  for (const variant of variants) {
-    const app = await startApp(
-      { variant, platform, port: await freePort(), database: stores.url(variant), provider: stub.provider },
-      { profile },
-    );
+  for (const [at, variant] of variants.entries()) {
+    const app = apps[at];
     const cookies = await cookiesFor({ variant, app, stores, numbers, stub });
     await checked({ variant, app, cookie: cookies[0] });
     entries.push({ variant, app, cookies, list: cookieFile(cookies), rounds: new Map() });
@@ -97,14 +103,14 @@ async function side({ context, platform, sessions, stores, stub, plan }) {
   for (const entry of entries)
     await fire({ url: `${entry.app.url}/bench`, list: entry.list, connections: 64, seconds: plan.warmUp });
 
-  for (const connections of plan.concurrency) {
-    for (let round = 0; round < plan.rounds; round++) {
+  for (const { connections, rounds, seconds } of cells) {
+    for (let round = 0; round < rounds; round++) {
       for (const entry of entries) {
         const series = entry.rounds.get(connections) ?? [];
-        series.push(await measure({ entry, postgres, connections, seconds: plan.seconds }));
+        series.push(await measure({ entry, postgres, connections, seconds }));
         entry.rounds.set(connections, series);
       }
-      log(`  ${platform}, ${sessions} sessions, ${connections} connections, round ${round + 1} of ${plan.rounds}`);
+      log(`  ${platform}, ${sessions} sessions, ${connections} connections, round ${round + 1} of ${rounds}`);
     }
   }
 
@@ -117,7 +123,7 @@ async function side({ context, platform, sessions, stores, stub, plan }) {
   for (const entry of entries) {
     const rss = residentMb(entry.app.pid);
     const answer = await revoked({ variant: entry.variant, app: entry.app, stores, sessions });
-    for (const connections of plan.concurrency) {
+    for (const { connections, rounds, seconds } of cells) {
       const series = (field) => of(entry.variant, connections, field);
       const against = (name) => {
         const reference = of(name, connections, 'rps');
@@ -131,7 +137,7 @@ async function side({ context, platform, sessions, stores, stub, plan }) {
         nodeCpuMsPerRequest: rounded(median(series('nodeCpu')), 3),
         pgCpuMsPerRequest: rounded(median(series('pgCpu')), 3),
         rssMb: rounded(rss, 3),
-        revokedSessionIs: answer ?? null,
+        ...{ rounds, secondsPerRound: seconds, revokedSessionIs: answer ?? null },
         settings: catalogue[entry.variant].settings,
       });
     }
@@ -152,24 +158,43 @@ async function withAvailable(context) {
   return { ...context, only: (context.only ?? Object.keys(catalogue)).filter((name) => !absent.includes(name)) };
 }
 
+/** Samples of `seconds` at so many connections. */
+const cell = (connections, rounds, seconds) => ({ connections, rounds, seconds });
+const quickCells = [cell(1, 3, 1), cell(128, 3, 1)];
+const fullCells = [cell(1, 3, 1), cell(128, 5, 2)];
+/** The other sizes: one concurrency, and without the peers that have no sessions on the server (`few`). */
+const fewCells = [cell(128, 3, 2)];
+
+const plans = {
+  quick: { warmUp: 1, active: 5_000, sizes: [{ sessions: 100_000, cells: quickCells }] },
+  full: {
+    ...{ warmUp: 2, active: 10_000 },
+    sizes: [
+      { sessions: 1, cells: fewCells, few: true },
+      { sessions: 1_000, cells: fewCells, few: true },
+      { sessions: 100_000, cells: fullCells },
+      { sessions: 1_000_000, cells: fewCells, few: true },
+    ],
+  },
+};
+
 export async function run(given) {
   const context = await withAvailable(given);
-  const plan = context.quick
-    ? { sizes: [100_000], concurrency: [1, 128], rounds: 3, seconds: 1, warmUp: 2, active: 5_000 }
-    : { sizes: [1, 100_000, 1_000_000], concurrency: [1, 128], rounds: 7, seconds: 4, warmUp: 5, active: 10_000 };
-  if (context.sizes) plan.sizes = context.sizes;
+  const plan = context.quick ? plans.quick : plans.full;
+  const cells = context.quick ? quickCells : fullCells;
+  const sizes = context.sizes?.map((sessions) => ({ sessions, cells })) ?? plan.sizes;
   const rows = [];
   const stub = await startStub();
-  for (const sessions of plan.sizes) {
+  for (const size of sizes) {
     const variants = ['express', 'fastify'].flatMap((platform) => variantsOf('guard', platform, context.only));
     const stores = await makeStores({
       postgres: context.postgres,
       variants: [...new Set(variants)],
-      sessions,
+      sessions: size.sessions,
       log: context.log,
     });
     for (const platform of context.platforms)
-      rows.push(...(await side({ context, platform, sessions, stores, stub, plan })));
+      rows.push(...(await side({ context, platform, size, stores, stub, plan })));
     await stores.drop();
   }
   await stub.stop();

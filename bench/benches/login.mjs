@@ -25,6 +25,9 @@ export const columns = [
   ...['p50Ms', 'p99Ms', 'nodeCpuMsPerLogin', 'pgCpuMsPerLogin', 'statements', 'roundTrips', 'bytesPerLogin', 'rssMb'],
 ];
 
+/** Sessions that are there when it begins. */
+const SESSIONS = 1000;
+
 /** People log in one after the other at each of `browsers`, until the time is up. */
 async function crowd({ app, start, issuer, stub, browsers, seconds }) {
   const until = performance.now() + seconds * 1000;
@@ -143,6 +146,7 @@ async function side({ context, platform, provider, ports, stores, plan }) {
       : undefined;
     rows.push({
       ...{ bench: 'login', variant: entry.variant, platform, provider: provider.name, concurrency: plan.concurrency },
+      ...{ sessions: SESSIONS, rounds: plan.rounds, secondsPerRound: plan.seconds },
       ...{ loginsPerSecond: rounded(median(series('perSecond'))), spread: rounded(spread(series('perSecond')), 2) },
       ...{ ofPassport: against('passport', 'perSecond'), ofDirect: against('direct', 'perSecond') },
       ...{ cpuOfPassport: against('passport', 'nodeCpu'), cpuOfDirect: against('direct', 'nodeCpu') },
@@ -162,11 +166,11 @@ async function side({ context, platform, provider, ports, stores, plan }) {
 
 export async function run(context) {
   const plan = context.quick
-    ? { concurrency: 16, rounds: 3, seconds: 2, warmUp: 2, oidc: { rounds: 2, seconds: 2, warmUp: 1 } }
-    : { concurrency: 16, rounds: 7, seconds: 5, warmUp: 5, oidc: { rounds: 5, seconds: 5, warmUp: 2 } };
+    ? { concurrency: 16, rounds: 3, seconds: 1.5, warmUp: 2, oidc: { rounds: 3, seconds: 1, warmUp: 1 } }
+    : { concurrency: 16, rounds: 5, seconds: 3, warmUp: 4, oidc: { rounds: 3, seconds: 3, warmUp: 2 } };
   const needed = context.platforms.flatMap((platform) => variantsOf('login', platform, context.only));
   const variants = [...new Set([...needed, 'direct'])];
-  const stores = await makeStores({ postgres: context.postgres, variants, sessions: 1000, log: context.log });
+  const stores = await makeStores({ postgres: context.postgres, variants, sessions: SESSIONS, log: context.log });
   const rows = [];
 
   const stub = await startStub();

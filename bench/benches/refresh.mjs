@@ -93,8 +93,9 @@ async function row({ context, variant, processes, callers, rounds, stores, stub 
     ...{ variant, platform: 'express', database: stores.url(variant), provider: stub.provider },
     baseUrl: `http://127.0.0.1:${ports[0]}`,
   };
-  const apps = [];
-  for (const port of ports) apps.push(await startApp({ ...options, port }, { role: 'any', profile: context.profile }));
+  const apps = await Promise.all(
+    ports.map((port) => startApp({ ...options, port }, { role: 'any', profile: context.profile })),
+  );
   const prefix = `${variant}-${processes}-${callers}`;
   const cookies = await people({ variant, app: apps[0], stores, stub, count: rounds, prefix });
   await new Promise((resolve) => setTimeout(resolve, 1200));
@@ -139,14 +140,14 @@ export async function run(context) {
     ? {
         cells: [
           [1, 100, 2],
-          [2, 100, 2],
+          [2, 100, 1],
           [4, 1000, 1],
         ],
       }
     : {
         cells: [1, 2, 4].flatMap((processes) => [
-          [processes, 100, 10],
-          [processes, 1000, 5],
+          [processes, 100, 5],
+          [processes, 1000, 2],
         ]),
       };
   // The first access token lives a second, so that it has run out when the callers come.

@@ -1,77 +1,37 @@
 // What grows with the number of sessions: the guard, a login, listing one's devices, the cleanup, tables and indexes.
 // All sizes are up at once and measured in turn, so that the growth is a ratio within one run.
-import pg from 'pg';
 import { catalogue } from '../apps/catalogue.mjs';
+import { usersFor } from '../apps/seeds.mjs';
 import { Browser, logIn } from '../frame/browser.mjs';
+import { cpuMs, residentMb } from '../frame/cores.mjs';
 import { cookieFile, fire } from '../frame/load.mjs';
 import { freePort } from '../frame/postgres.mjs';
 import { startApp } from '../frame/servers.mjs';
 import { median, percentile, ratio, rounded, spread } from '../frame/statistics.mjs';
+import { cleanup } from './cleanup.mjs';
 import { startStub } from './people.mjs';
+import { inside, sizesOf, spreadOver } from './tables.mjs';
 
 export const columns = [
-  ...[
-    'variant',
-    'sessions',
-    'grants',
-    'rps',
-    'rpsWide',
-    'guardOfSmallest',
-    'p50Ms',
-    'p99Ms',
-    'spread',
-    'loginsPerSecond',
-    'loginOfSmallest',
-  ],
-  ...[
-    'loginP50Ms',
-    'listingP50Ms',
-    'listingOfSmallest',
-    'cleanupRowsPerSecond',
-    'cleanupGuardP99Ms',
-    'tableMb',
-    'indexMb',
-    'bytesPerUser',
-  ],
+  ...['variant', 'sessions', 'users', 'grants', 'rps', 'rpsWide', 'guardOfSmallest', 'p50Ms', 'p99Ms', 'spread'],
+  ...['nodeCpuMsPerRequest', 'pgCpuMsPerRequest', 'rssMb', 'loginsPerSecond', 'loginOfSmallest', 'loginP50Ms'],
+  ...['listingP50Ms', 'listingOfSmallest', 'cleanupRowsPerSecond', 'cleanupGuardP99Ms', 'tableMb', 'indexMb'],
+  ...['bytesPerUser', 'filledInSeconds'],
 ];
 
-const inside = async (url, run) => {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return await run(client);
-  } finally {
-    await client.end();
-  }
+/** Grants are a million at most, as the largest size would have five. */
+const GRANTS = 1_000_000;
+
+const plans = {
+  quick: {
+    sizes: [1_000, 10_000, 100_000],
+    ...{ rounds: 3, seconds: 1, warmUp: 1, listings: 100, expired: 10_000, patience: 15 },
+  },
+  full: {
+    sizes: [1_000, 10_000, 100_000, 1_000_000, 10_000_000],
+    ...{ rounds: 5, seconds: 3, warmUp: 3, listings: 400, expired: 100_000, patience: 60 },
+  },
 };
-
-/**
- * Numbers of sessions all over the table, shuffled. The same count at each size, so that only the table grows and not
- * what is in use of it; and never one that ends in 7: the cleanup takes those.
- */
-function spreadOver(sessions, count) {
-  const endings = [1, 2, 3, 4, 5, 6, 8, 9, 10];
-  const usable = Math.floor(sessions / 10) * endings.length;
-  const numbers = Array.from({ length: Math.min(count, usable) }, (_, i) => {
-    const at = Math.floor((i * usable) / Math.min(count, usable));
-    return Math.floor(at / endings.length) * 10 + endings[at % endings.length];
-  });
-  return numbers.sort(() => Math.random() - 0.5);
-}
-
-/** Sizes of our tables and of each index, in bytes. */
-async function sizes(url) {
-  return inside(url, async (client) => {
-    const { rows: tables } = await client.query(`
-      select relname as name, pg_table_size(oid)::bigint::float8 as bytes, pg_indexes_size(oid)::bigint::float8 as indexes
-      from pg_class where relkind = 'r' and relname like 'oauth\\_%' order by relname`);
-    const { rows: indexes } = await client.query(`
-      select relname as name, pg_relation_size(oid)::bigint::float8 as bytes
-      from pg_class where relkind = 'i' and relname like 'oauth\\_%' and pg_relation_size(oid) > 100000 order by 2 desc`);
-    const { rows } = await client.query('select count(*)::float8 as users from oauth_accounts');
-    return { tables, indexes, users: rows[0].users };
-  });
-}
 
 /** Milliseconds for one user's own list of sessions, one request after the other. */
 async function listing({ app, cookies, count }) {
@@ -107,162 +67,120 @@ async function logins({ app, issuer, browsers, seconds, start }) {
   return { perSecond: (times.length * 1000) / (performance.now() - begun), p50Ms: percentile(times, 0.5) };
 }
 
-/** Lets a tenth of the sessions (at most a million) run out, and watches the cleanup take them while requests go on. */
-async function cleanup({ size, stub, quick }) {
-  const many = Math.min(Math.floor(size.sessions / 10), quick ? 20_000 : 1_000_000);
-  // The tail of the ctid order: not those that the load uses.
-  await inside(size.url, async (client) => {
-    await client.query(
-      `update oauth_sessions set idle_expires_at = now() - interval '1 day', expires_at = now() - interval '1 day'
-       where id in (select md5('session' || (i * 10 + 7))::uuid from generate_series(0, $1 - 1) i)`,
-      [many],
-    );
-    await client.query('vacuum analyze oauth_sessions');
-  });
-  const left = () =>
-    inside(
-      size.url,
-      async (client) =>
-        (await client.query('select count(*)::float8 as n from oauth_sessions where expires_at < now()')).rows[0].n,
-    );
-  const app = await startApp({
-    ...{ variant: 'ours', platform: 'fastify', port: await freePort(), database: size.url, provider: stub.provider },
-    cleanup: { interval: 1, batchSize: 1000 },
-  });
-  const expired = await left();
+/** A database with so many sessions, and an application on it. */
+async function prepare({ context, sessions, peer, stub }) {
+  const { postgres, log, profile } = context;
+  const database = `scale_${sessions}`;
+  const url = postgres.url(database);
   const begun = performance.now();
-  const load = [];
-  let during;
-  let remaining = expired;
-  while (remaining > 0 && performance.now() - begun < (quick ? 20_000 : 600_000)) {
-    const result = await fire({ url: `${app.url}/bench`, list: size.list, connections: 16, seconds: 1 });
-    if (result.refused > 0) throw new Error(`${result.refused} refused during the cleanup: ${app.log()}`);
-    load.push(result.p99Ms);
-    during = median(load);
-    remaining = await left();
-  }
-  const seconds = (performance.now() - begun) / 1000;
-  await app.stop();
+  await postgres.everyCore(async () => {
+    await postgres.create(database);
+    await peer.migrate(url);
+    await inside(url, async (client) => {
+      await peer.fill(client, sessions, GRANTS);
+      // A vacuum of its own accord would fall into one size's turn and not into another's.
+      for (const table of ['accounts', 'grants', 'access_tokens', 'sessions'])
+        await client.query(`alter table oauth_${table} set (autovacuum_enabled = off)`);
+      await client.query('analyze');
+      await client.query('checkpoint');
+    });
+  });
+  const filledInSeconds = (performance.now() - begun) / 1000;
+  log(`  ${sessions} sessions written in ${Math.round(filledInSeconds)} s`);
+  const cookies = peer.cookies(spreadOver(sessions, 900));
+  const app = await startApp(
+    { variant: 'ours', platform: 'fastify', port: await freePort(), database: url, provider: stub.provider },
+    { profile },
+  );
   return {
-    cleanupRows: expired - remaining,
-    cleanupLeft: remaining,
-    cleanupRowsPerSecond: (expired - remaining) / seconds,
-    cleanupGuardP99Ms: during,
+    ...{ sessions, database, url, app, cookies, filledInSeconds, list: cookieFile(cookies) },
+    wide: sessions > 20_000 ? cookieFile(peer.cookies(spreadOver(sessions, 20_000))) : undefined,
+    measured: await inside(url, sizesOf),
+    ...{ guard: [], guardWide: [], login: [], listing: [] },
+  };
+}
+
+/** One size's turn in one round. */
+async function turn({ size, postgres, stub, browsers, start, plan }) {
+  const { app, list, wide } = size;
+  const before = { node: cpuMs(app.pid), pg: cpuMs(postgres.pid, { family: true }) };
+  const result = await fire({ url: `${app.url}/bench`, list, connections: 128, seconds: plan.seconds });
+  if (result.refused > 0)
+    throw new Error(`${result.refused} requests refused at ${size.sessions} sessions: ${app.log()}`);
+  size.guard.push({
+    ...{ rps: result.requests / result.seconds, p50Ms: result.p50Ms, p99Ms: result.p99Ms },
+    nodeCpu: (cpuMs(app.pid) - before.node) / result.requests,
+    pgCpu: (cpuMs(postgres.pid, { family: true }) - before.pg) / result.requests,
+  });
+  if (wide) {
+    const more = await fire({ url: `${app.url}/bench`, list: wide, connections: 128, seconds: plan.seconds });
+    size.guardWide.push(more.requests / more.seconds);
+  }
+  size.login.push(await logins({ app, issuer: stub.provider.issuer, browsers, seconds: plan.seconds, start }));
+  size.listing.push(await listing({ app, cookies: size.cookies, count: plan.listings }));
+}
+
+function rowOf({ size, smallest, cleaned, rss, plan }) {
+  const series = (of, kind, field) => of[kind].map((one) => (field ? one[field] : one));
+  const middle = (kind, field, digits = 3) => rounded(median(series(size, kind, field)), digits);
+  const growth = (kind, field) => rounded(ratio(series(size, kind, field), series(smallest, kind, field)), 3);
+  const { tables, indexes } = size.measured;
+  const sum = (field) => tables.reduce((total, table) => total + table[field], 0);
+  const users = usersFor(size.sessions);
+  return {
+    ...{ bench: 'scale', variant: 'ours', platform: 'fastify', sessions: size.sessions, concurrency: 128 },
+    ...{ users, grants: Math.min(GRANTS, users), rounds: plan.rounds, secondsPerRound: plan.seconds },
+    ...{ rps: middle('guard', 'rps', 4), spread: rounded(spread(series(size, 'guard', 'rps')), 2) },
+    ...{ guardOfSmallest: growth('guard', 'rps'), rpsWide: rounded(median(size.guardWide)) },
+    ...{ p50Ms: middle('guard', 'p50Ms'), p99Ms: middle('guard', 'p99Ms') },
+    ...{ nodeCpuMsPerRequest: middle('guard', 'nodeCpu'), pgCpuMsPerRequest: middle('guard', 'pgCpu') },
+    ...{ rssMb: rounded(rss, 3), loginsPerSecond: middle('login', 'perSecond', 4) },
+    ...{ loginOfSmallest: growth('login', 'perSecond'), loginP50Ms: middle('login', 'p50Ms') },
+    ...{ listingP50Ms: middle('listing'), listingOfSmallest: growth('listing') },
+    ...{ cleanupRows: cleaned.cleanupRows, cleanupLeft: cleaned.cleanupLeft },
+    cleanupRowsPerSecond: rounded(cleaned.cleanupRowsPerSecond, 3),
+    cleanupGuardP99Ms: rounded(cleaned.cleanupGuardP99Ms, 3),
+    ...{ tableMb: rounded(sum('bytes') / 2 ** 20), indexMb: rounded(sum('indexes') / 2 ** 20) },
+    bytesPerUser: rounded((sum('bytes') + sum('indexes')) / users),
+    filledInSeconds: rounded(size.filledInSeconds, 3),
+    tables: Object.fromEntries(
+      tables.map(({ name, bytes, indexes: own, rows }) => [name, { bytes, indexes: own, rows }]),
+    ),
+    indexes: Object.fromEntries(indexes.map(({ name, bytes }) => [name, bytes])),
+    settings: catalogue.ours.settings,
   };
 }
 
 export async function run(context) {
-  const { postgres, log, quick } = context;
-  const plan = quick
-    ? { sizes: [1_000, 20_000, 200_000], rounds: 3, seconds: 1, listings: 300 }
-    : { sizes: [1_000, 10_000, 100_000, 1_000_000, 10_000_000], rounds: 7, seconds: 4, listings: 2000 };
-  if (context.sizes) plan.sizes = context.sizes;
-  const grants = 1_000_000;
+  const { postgres, log } = context;
+  const plan = context.quick ? plans.quick : plans.full;
   const peer = await catalogue.ours.load();
+  const { start } = peer.login;
   const stub = await startStub();
   const all = [];
-  for (const sessions of plan.sizes) {
-    const database = `scale_${sessions}`;
-    const url = postgres.url(database);
-    const begun = Date.now();
-    await postgres.create(database);
-    await peer.migrate(url);
-    await inside(url, async (client) => {
-      await peer.fill(client, sessions, grants);
-      await client.query('vacuum analyze');
-      await client.query('checkpoint');
-    });
-    log(`  ${sessions} sessions written in ${Math.round((Date.now() - begun) / 1000)} s`);
-    const measured = await sizes(url);
-    const cookies = peer.cookies(spreadOver(sessions, 900));
-    const wide = sessions > 20_000 ? cookieFile(peer.cookies(spreadOver(sessions, 20_000))) : undefined;
-    const app = await startApp(
-      { variant: 'ours', platform: 'fastify', port: await freePort(), database: url, provider: stub.provider },
-      { profile: context.profile },
-    );
-    all.push({
-      sessions,
-      database,
-      url,
-      app,
-      cookies,
-      list: cookieFile(cookies),
-      wide,
-      measured,
-      guard: [],
-      guardWide: [],
-      login: [],
-      listing: [],
-    });
-  }
+  for (const sessions of context.sizes ?? plan.sizes) all.push(await prepare({ context, sessions, peer, stub }));
 
   const browsers = Array.from({ length: 8 }, () => new Browser());
-  const start = peer.login.start;
   for (const { app, list } of all) {
-    await fire({ url: `${app.url}/bench`, list, connections: 64, seconds: quick ? 2 : 6 });
+    await fire({ url: `${app.url}/bench`, list, connections: 64, seconds: plan.warmUp });
     await logins({ app, issuer: stub.provider.issuer, browsers, seconds: 1, start });
   }
   for (let round = 0; round < plan.rounds; round++) {
-    for (const size of all) {
-      const { app, list } = size;
-      const result = await fire({ url: `${app.url}/bench`, list, connections: 128, seconds: plan.seconds });
-      if (result.refused > 0)
-        throw new Error(`${result.refused} requests refused at ${size.sessions} sessions: ${app.log()}`);
-      size.guard.push({ rps: result.requests / result.seconds, p50Ms: result.p50Ms, p99Ms: result.p99Ms });
-      if (size.wide) {
-        const more = await fire({ url: `${app.url}/bench`, list: size.wide, connections: 128, seconds: plan.seconds });
-        size.guardWide.push({ rps: more.requests / more.seconds });
-      }
-      size.login.push(await logins({ app, issuer: stub.provider.issuer, browsers, seconds: plan.seconds, start }));
-      size.listing.push(await listing({ app, cookies: size.cookies, count: plan.listings }));
-    }
+    for (const size of all) await turn({ size, postgres, stub, browsers, start, plan });
     log(`  round ${round + 1} of ${plan.rounds}`);
   }
   browsers.forEach((browser) => browser.close());
 
   const rows = [];
-  const [smallest] = all;
-  const mb = (list, field) => list.reduce((sum, one) => sum + one[field], 0) / 2 ** 20;
   for (const size of all) {
-    const series = (of, kind, field) => of[kind].map((one) => (field ? one[field] : one));
+    const rss = residentMb(size.app.pid);
     await size.app.stop();
-    const cleaned = await cleanup({ size, stub, quick });
+    const many = Math.min(Math.floor(size.sessions / 10), plan.expired);
+    const cleaned = await cleanup({ size, stub, many, patience: plan.patience });
     log(`  cleanup at ${size.sessions}: ${cleaned.cleanupRows} rows`);
-    const { tables, indexes, users } = size.measured;
-    rows.push({
-      ...{
-        bench: 'scale',
-        variant: 'ours',
-        platform: 'fastify',
-        sessions: size.sessions,
-        concurrency: 128,
-        grants: Math.min(grants, users),
-        users,
-      },
-      rps: rounded(median(series(size, 'guard', 'rps'))),
-      spread: rounded(spread(series(size, 'guard', 'rps')), 2),
-      guardOfSmallest: rounded(ratio(series(size, 'guard', 'rps'), series(smallest, 'guard', 'rps')), 3),
-      rpsWide: rounded(median(series(size, 'guardWide', 'rps'))),
-      p50Ms: rounded(median(series(size, 'guard', 'p50Ms')), 3),
-      p99Ms: rounded(median(series(size, 'guard', 'p99Ms')), 3),
-      loginsPerSecond: rounded(median(series(size, 'login', 'perSecond'))),
-      loginOfSmallest: rounded(ratio(series(size, 'login', 'perSecond'), series(smallest, 'login', 'perSecond')), 3),
-      loginP50Ms: rounded(median(series(size, 'login', 'p50Ms')), 3),
-      listingP50Ms: rounded(median(series(size, 'listing')), 3),
-      listingOfSmallest: rounded(ratio(series(size, 'listing'), series(smallest, 'listing')), 3),
-      cleanupRows: cleaned.cleanupRows,
-      cleanupLeft: cleaned.cleanupLeft,
-      cleanupRowsPerSecond: rounded(cleaned.cleanupRowsPerSecond, 3),
-      cleanupGuardP99Ms: rounded(cleaned.cleanupGuardP99Ms, 3),
-      tableMb: rounded(mb(tables, 'bytes'), 4),
-      indexMb: rounded(mb(tables, 'indexes'), 4),
-      bytesPerUser: rounded(((mb(tables, 'bytes') + mb(tables, 'indexes')) * 2 ** 20) / users, 4),
-      tables: Object.fromEntries(tables.map(({ name, bytes, indexes: own }) => [name, { bytes, indexes: own }])),
-      indexes: Object.fromEntries(indexes.map(({ name, bytes }) => [name, bytes])),
-      settings: catalogue.ours.settings,
-    });
-    await postgres.drop(size.database);
+    rows.push(rowOf({ size, smallest: all[0], cleaned, rss, plan }));
   }
+  for (const { database } of all) await postgres.drop(database);
   await stub.stop();
   return rows;
 }

@@ -52,8 +52,8 @@ export async function run(context) {
     },
     ours: { sealed, seal: () => sealer.seal(place, token), open: () => sealer.open(place, sealed) },
   };
-  const rounds = context.quick ? 3 : 9;
-  const seconds = context.quick ? 0.5 : 2;
+  const rounds = context.quick ? 3 : 7;
+  const seconds = context.quick ? 0.4 : 1;
   const found = Object.fromEntries(Object.keys(variants).map((name) => [name, { seal: [], open: [] }]));
   for (const [, { seal, open }] of Object.entries(variants)) {
     await perSecond(seal, 0.3);

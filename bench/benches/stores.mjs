@@ -11,18 +11,23 @@ import { catalogue } from '../apps/catalogue.mjs';
 export async function makeStores({ postgres, variants, sessions, log }) {
   const made = new Map();
   for (const variant of variants) {
-    const { store, load } = catalogue[variant];
+    const { store, load, copyOf } = catalogue[variant];
     if (!store || made.has(store)) continue;
     const database = `${store}_${sessions}`;
     const url = postgres.url(database);
-    made.set(store, { database, url });
     const begun = Date.now();
-    await postgres.create(database);
-    const client = new pg.Client({ connectionString: url });
-    await client.connect();
-    await (await load()).seed?.(client, sessions, url, variant);
-    await client.query('vacuum analyze');
-    await client.end();
+    const original = made.get(copyOf);
+    await postgres.everyCore(async () => {
+      await postgres.create(database, original?.database);
+      const { seed, upgrade } = await load();
+      if (original) return upgrade(url);
+      const client = new pg.Client({ connectionString: url });
+      await client.connect();
+      await seed?.(client, sessions, url, variant);
+      await client.query('vacuum analyze');
+      await client.end();
+    });
+    made.set(store, { database, url });
     if (Date.now() - begun > 3000) log(`  filled ${database} in ${Math.round((Date.now() - begun) / 1000)} s`);
   }
   const of = (variant) => made.get(catalogue[variant].store);

@@ -21,15 +21,22 @@ export const placement = !taskset
  * @param {string[]} command
  */
 export function pinned(role, command) {
-  if (!taskset || role === 'any') return command;
-  const list = role === 'server' ? '0' : role === 'load' || cores === 2 ? '1' : `2-${cores - 1}`;
-  return ['taskset', '-c', list, ...command];
+  return !taskset || role === 'any' ? command : ['taskset', '-c', coresOf(role), ...command];
+}
+
+function coresOf(role) {
+  if (role === 'any') return `0-${cores - 1}`;
+  if (role === 'server') return '0';
+  return role === 'load' || cores === 2 ? '1' : `2-${cores - 1}`;
+}
+
+/** Moves a running process, and what it starts from now on, to its role's core. */
+export function place(pid, role) {
+  if (taskset) spawnSync('taskset', ['-a', '-p', '-c', coresOf(role), String(pid)], { stdio: 'ignore' });
 }
 
 /** Puts this very process (the runner, and the load it makes itself) on the load's core. */
-export function pinSelf() {
-  if (taskset) spawnSync('taskset', ['-a', '-p', '-c', '1', String(process.pid)], { stdio: 'ignore' });
-}
+export const pinSelf = () => place(process.pid, 'load');
 
 const tick = process.platform === 'linux' ? Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' })) : 100;
 

@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
-import { pinned } from './cores.mjs';
+import { pinned, place } from './cores.mjs';
 
 /**
  * The settings every variant gets. `synchronous_commit=off` takes the disk's latency out of the ratios: commits are
@@ -22,6 +22,9 @@ export const tuning = {
   synchronous_commit: 'off',
   max_connections: '300',
   jit: 'off',
+  // No replica is fed: tables that are filled in the transaction that empties them need no log.
+  wal_level: 'minimal',
+  max_wal_senders: '0',
 };
 
 /** A free port on the loopback interface. */
@@ -50,7 +53,7 @@ async function binaries(home, uid) {
 /**
  * Starts a cluster and waits until it answers.
  *
- * @returns {Promise<{ pid: number, version: string, url: (database: string) => string, create: (database: string) => Promise<void>, drop: (database: string) => Promise<void>, stop: () => Promise<void> }>}
+ * @returns {Promise<{ pid: number, version: string, url: (database: string) => string, create: (database: string, template?: string) => Promise<void>, drop: (database: string) => Promise<void>, everyCore: <T>(work: () => Promise<T>) => Promise<T>, stop: () => Promise<void> }>}
  */
 export async function startPostgres() {
   const uid = process.getuid?.() === 0 ? 65534 : undefined;
@@ -86,7 +89,10 @@ export async function startPostgres() {
       resolve(undefined);
     }),
   );
-  const abandon = () => !ended && server.kill('SIGQUIT');
+  const abandon = () => {
+    if (!ended) server.kill('SIGQUIT');
+    rmSync(home, { recursive: true, force: true });
+  };
   process.once('exit', abandon);
 
   const url = (database) => `postgres://bench@127.0.0.1:${port}/${database}`;
@@ -113,8 +119,18 @@ export async function startPostgres() {
     pid: /** @type {number} */ (server.pid),
     version,
     url,
-    create: async (database) => void (await ask(`create database ${database}`)),
+    create: async (database, template) =>
+      void (await ask(`create database ${database}${template ? ` template ${template} strategy file_copy` : ''}`)),
     drop: async (database) => void (await ask(`drop database if exists ${database} with (force)`)),
+    /** Lets connections opened inside `work` run on any core: filling tables is not what is measured. */
+    async everyCore(work) {
+      place(server.pid, 'any');
+      try {
+        return await work();
+      } finally {
+        place(server.pid, 'postgres');
+      }
+    },
     async stop() {
       process.off('exit', abandon);
       if (!ended) server.kill('SIGINT');

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { placement } from './cores.mjs';
 import { generator } from './load.mjs';
+import { tuning } from './postgres.mjs';
 
 /** Prints rows as aligned columns; columns that are empty everywhere are left out. */
 export function table(rows, columns) {
@@ -61,6 +62,8 @@ export function environment(postgresVersion) {
     postgres: postgresVersion,
     generator,
     placement,
+    command: `npm run bench -- ${process.argv.slice(2).join(' ')}`,
+    tuning,
     versions: Object.fromEntries([
       ...own.map((name) => [name, version(name, '../')]),
       ...peers.map((name) => [name, version(name, '')]),
@@ -68,5 +71,17 @@ export function environment(postgresVersion) {
   };
 }
 
+/** Members that a reader finds in every row; null where a row has no such thing. */
+const members = [
+  ...['bench', 'variant', 'platform', 'sessions', 'concurrency', 'rps', 'spread', 'ofBare', 'ofEmptyGuard'],
+  ...['ofSelectGuard', 'p50Ms', 'p99Ms', 'nodeCpuMsPerRequest', 'pgCpuMsPerRequest', 'rssMb'],
+];
+const ofLogin = ['loginsPerSecond', 'ofPassport', 'ofDirect', 'roundTrips'];
+
+const complete = (row) => ({
+  ...Object.fromEntries([...members, ...(row.bench === 'login' ? ofLogin : [])].map((name) => [name, null])),
+  ...row,
+});
+
 /** Writes the rows, an array of flat objects, where `--json` says. */
-export const writeRows = (file, rows) => writeFileSync(file, `${JSON.stringify(rows, null, 2)}\n`);
+export const writeRows = (file, rows) => writeFileSync(file, `${JSON.stringify(rows.map(complete), null, 2)}\n`);

@@ -12,10 +12,10 @@ process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
  *
  * @param {string} script
  * @param {object} options sent to the script as JSON in its first argument
- * @param {{ role?: 'server' | 'load' | 'any', profile?: string }} [how]
+ * @param {{ role?: 'server' | 'load' | 'any', profile?: string, flags?: string[] }} [how] `flags` of Node itself
  */
-export async function startProcess(script, options, { role = 'server', profile } = {}) {
-  const node = [process.execPath, ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${profile}`] : [])];
+export async function startProcess(script, options, { role = 'server', profile, flags = [] } = {}) {
+  const node = [process.execPath, ...flags, ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${profile}`] : [])];
   const [command, ...args] = pinned(role, [...node, script, JSON.stringify(options)]);
   const child = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

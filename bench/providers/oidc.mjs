@@ -1,25 +1,25 @@
 // A real provider: `oidc-provider` with its in-memory store, consent given in advance, the password page answered by
 // itself. It costs far more than any client, so with it the ratios say little; it shows that the same code works.
 import { createServer } from 'node:http';
+import { exportJWK, generateKeyPair } from 'jose';
 import { Provider } from 'oidc-provider';
+import { clientSecret, issuer, options, serve } from './serve.mjs';
 
-const { port, clientId, redirectUris } = JSON.parse(process.argv[2]);
-const issuer = `http://127.0.0.1:${port}`;
-const clientSecret = 'a client secret for the benchmark only';
+const { privateKey } = await generateKeyPair('ES256', { extractable: true });
 
 const provider = new Provider(issuer, {
   clients: [
     {
-      client_id: clientId,
+      client_id: options.clientId,
       client_secret: clientSecret,
-      redirect_uris: redirectUris,
+      redirect_uris: options.redirectUris,
       grant_types: ['authorization_code', 'refresh_token'],
       response_types: ['code'],
       token_endpoint_auth_method: 'client_secret_post',
       id_token_signed_response_alg: 'ES256',
     },
   ],
-  jwks: { keys: [await (await import('jose')).generateKeyPair('ES256', { extractable: true }).then(exported)] },
+  jwks: { keys: [{ ...(await exportJWK(privateKey)), kid: 'oidc', alg: 'ES256', use: 'sig' }] },
   cookies: { keys: ['benchmark'] },
   claims: { openid: ['sub'], email: ['email', 'email_verified'] },
   conformIdTokenClaims: false,
@@ -42,11 +42,6 @@ const provider = new Provider(issuer, {
   ttl: { AccessToken: 3600, Grant: 3600, IdToken: 600, Interaction: 600, RefreshToken: 3600, Session: 3600 },
 });
 
-async function exported({ privateKey }) {
-  const { exportJWK } = await import('jose');
-  return { ...(await exportJWK(privateKey)), kid: 'oidc', alg: 'ES256', use: 'sig' };
-}
-
 const handle = provider.callback();
 let people = 0;
 const server = createServer((request, response) => {
@@ -56,24 +51,5 @@ const server = createServer((request, response) => {
     response.writeHead(500).end(String(error));
   });
 });
-server.keepAliveTimeout = 120_000;
 
-process.on('message', (message) => {
-  if (message.stop) process.exit(0);
-  process.send({ id: message.id, value: {} });
-});
-process.once('disconnect', () => process.exit(0));
-server.listen(port, '127.0.0.1', () =>
-  process.send({
-    ready: {
-      provider: {
-        issuer,
-        authorizationEndpoint: `${issuer}/auth`,
-        tokenEndpoint: `${issuer}/token`,
-        jwksUri: `${issuer}/jwks`,
-        clientId,
-        clientSecret,
-      },
-    },
-  }),
-);
+serve(server, '/auth');

@@ -3,16 +3,9 @@
 // With `punish`, refresh tokens rotate, and using an old one revokes the whole family, as RFC 9700 section 4.14 asks.
 import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { createServer } from 'node:http';
+import { issuer, options, serve } from './serve.mjs';
 
-const {
-  port,
-  clientId,
-  accessTokenSeconds = 3600,
-  firstSeconds = accessTokenSeconds,
-  punish = false,
-  delayMs = 0,
-} = JSON.parse(process.argv[2]);
-const issuer = `http://127.0.0.1:${port}`;
+const { clientId, accessTokenSeconds = 3600, firstSeconds = accessTokenSeconds, punish = false, delayMs = 0 } = options;
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const jwks = JSON.stringify({
   keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'stub', alg: 'ES256', use: 'sig' }],
@@ -111,7 +104,6 @@ const server = createServer((request, response) => {
   else if (request.url === '/jwks') send(response, 200, jwks);
   else send(response, 404, '{}');
 });
-server.keepAliveTimeout = 120_000;
 
 const questions = {
   counts: () => ({ logins, refreshes }),
@@ -132,23 +124,4 @@ const questions = {
     }),
 };
 
-process.on('message', (message) => {
-  if (message.stop) process.exit(0);
-  const [[name, argument]] = Object.entries(message.question);
-  process.send({ id: message.id, value: questions[name](argument) });
-});
-process.once('disconnect', () => process.exit(0));
-server.listen(port, '127.0.0.1', () =>
-  process.send({
-    ready: {
-      provider: {
-        issuer,
-        authorizationEndpoint: `${issuer}/authorize`,
-        tokenEndpoint: `${issuer}/token`,
-        jwksUri: `${issuer}/jwks`,
-        clientId,
-        clientSecret: 'a client secret for the benchmark only',
-      },
-    },
-  }),
-);
+serve(server, '/authorize', questions);
