@@ -75,6 +75,7 @@ export class CreateOAuthTables1764000000000 implements MigrationInterface {
         issued_at timestamptz not null default now(),
         expires_at timestamptz,
         refreshed_at timestamptz,
+        dpop_key text,
         constraint oauth_access_tokens_pkey primary key (grant_id, audience)
       )`);
 

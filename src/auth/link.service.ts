@@ -67,7 +67,7 @@ export class LinkService {
     const session = (await this.stepUps.bound(request, login))!;
     const [token, newId] = [randomToken(), randomId()];
     const [prepared, idToken] = await Promise.all([
-      this.logins.prepare(request, login, { userId: session.user.id, token: randomToken(), accountBound: true }),
+      this.logins.prepare(request, login, { userId: session.user.id, token: randomToken(), bound: 'account' }),
       this.#resealed(session.id, newId),
     ]);
     const locks = [

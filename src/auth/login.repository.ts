@@ -20,11 +20,15 @@ export interface LoginWrite {
   grant: {
     id: string;
     sessionBound: boolean;
+    /** An account's grant that this one neither covers nor is covered by is replaced, not left alone. */
+    replaces: boolean;
     scope: readonly string[];
     refreshToken: string | null;
     refreshExpiresIn: number | null;
     dpopKey: string | null;
     accessToken: string;
+    /** The same key, sealed for the access token alone. */
+    accessKey: string | null;
     tokenType: string;
     expiresIn: number | null;
   };
@@ -55,17 +59,19 @@ export interface LoginWritten {
   first_login: boolean | null;
   /** Seconds until the session's absolute end. */
   session_seconds: number | null;
-  ended: (EndedSession & { issuer: string; subject: string }) | null;
+  /** Nothing was written: the account's grant is to be left alone, and this one must be the session's own. */
+  apart: boolean;
+  ended: (EndedSession & { issuer: string; subject: string; own_grant: boolean }) | null;
 }
 
-/** A narrower refresh token never replaces that of a wider active grant. */
-const KEEPS_WIDER = `
+/** The account's grant as it was before this login has a refresh token that still works, for the same client. */
+const LIVES = `
   oauth_grants.status = 'active' and oauth_grants.provider = excluded.provider and oauth_grants.refresh_token is not null
-  and oauth_grants.scope @> excluded.scope and not excluded.scope @> oauth_grants.scope`;
-/** A later answer without a refresh token keeps the stored one, if that one still lives. */
-const KEEPS_STORED = `
-  (excluded.refresh_token is null and oauth_grants.status = 'active' and oauth_grants.provider = excluded.provider
-   and oauth_grants.refresh_token is not null and excluded.dpop_key is null)`;
+  and (oauth_grants.refresh_expires_at is null or oauth_grants.refresh_expires_at > now())`;
+/** What is allowed accumulates: an answer without a refresh token, or with a narrower one, keeps the stored one with its key. */
+const KEEPS = `(${LIVES} and (excluded.refresh_token is null or (oauth_grants.scope @> excluded.scope and not excluded.scope @> oauth_grants.scope)))`;
+/** Each refresh token has what the other lacks, and none may be lost: the new one becomes the session's own. */
+const STANDS_APART = `(${LIVES} and excluded.refresh_token is not null and not oauth_grants.scope @> excluded.scope and not excluded.scope @> oauth_grants.scope)`;
 
 const WRITE_LOGIN = `
   with logged_out as (
@@ -87,31 +93,39 @@ const WRITE_LOGIN = `
   ), ended as (
     delete from oauth_sessions s using oauth_accounts a
     where s.token_hash = $27::bytea and a.id = s.account_id and exists (select 1 from account)
-    returning s.id, s.user_id, s.account_id, s.grant_id, s.provider, s.sid, s.id_token, a.issuer, a.subject
+    returning s.id, s.user_id, s.account_id, s.grant_id, s.provider, s.sid, s.id_token, a.issuer, a.subject,
+              exists (select 1 from oauth_grants o where o.session_id = s.id) as own_grant
   ), granted as (
     insert into oauth_grants (id, account_id, session_id, provider, scope, refresh_token, refresh_expires_at, dpop_key)
     select $8::uuid, account.id, $9::uuid, $2::text, $10::text[], $11::text, now() + make_interval(secs => $12::double precision), $13::text
     from account
     on conflict (account_id) where session_id is null do update
     set provider = excluded.provider,
-        scope = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.scope else excluded.scope end,
-        refresh_token = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.refresh_token else excluded.refresh_token end,
-        refresh_expires_at = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.refresh_expires_at else excluded.refresh_expires_at end,
-        dpop_key = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.dpop_key else excluded.dpop_key end,
-        version = oauth_grants.version + case when ${KEEPS_WIDER} or ${KEEPS_STORED} then 0 else 1 end,
-        lease_owner = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.lease_owner end,
-        lease_until = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.lease_until end,
-        refresh_sent_at = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.refresh_sent_at end,
-        lost_answers = case when ${KEEPS_WIDER} or ${KEEPS_STORED} then oauth_grants.lost_answers else 0 end,
+        scope = case when not ${KEEPS} then excluded.scope
+                     else oauth_grants.scope || array(select unnest(excluded.scope) except select unnest(oauth_grants.scope)) end,
+        refresh_token = case when ${KEEPS} then oauth_grants.refresh_token else excluded.refresh_token end,
+        refresh_expires_at = case when ${KEEPS} then oauth_grants.refresh_expires_at else excluded.refresh_expires_at end,
+        dpop_key = case when ${KEEPS} then oauth_grants.dpop_key else excluded.dpop_key end,
+        version = oauth_grants.version + case when ${KEEPS} then 0 else 1 end,
+        lease_owner = case when ${KEEPS} then oauth_grants.lease_owner end,
+        lease_until = case when ${KEEPS} then oauth_grants.lease_until end,
+        refresh_sent_at = case when ${KEEPS} then oauth_grants.refresh_sent_at end,
+        lost_answers = case when ${KEEPS} then oauth_grants.lost_answers else 0 end,
         status = 'active', status_reason = null, updated_at = now()
-    returning id, scope <@ $10::text[] as covered
+    where $31::boolean or not ${STANDS_APART}
+    returning id, dpop_key is distinct from $13::text as other_key,
+              -- a wider grant keeps its access token as well; what brings something new is used at once
+              scope <@ $10::text[] or not exists (
+                select 1 from oauth_grants before where before.id = oauth_grants.id and before.scope @> $10::text[]
+              ) as current
   ), token as (
-    insert into oauth_access_tokens (grant_id, audience, token, token_type, scope, issued_at, expires_at)
-    select granted.id, '', $14::text, $15::text, $10::text[], now(), now() + make_interval(secs => $28::double precision)
-    from granted where granted.covered
+    insert into oauth_access_tokens (grant_id, audience, token, token_type, scope, issued_at, expires_at, dpop_key)
+    select granted.id, '', $14::text, $15::text, $10::text[], now(), now() + make_interval(secs => $28::double precision),
+           case when granted.other_key then $30::text end
+    from granted where granted.current
     on conflict (grant_id, audience) do update
     set token = excluded.token, token_type = excluded.token_type, scope = excluded.scope,
-        issued_at = excluded.issued_at, expires_at = excluded.expires_at
+        issued_at = excluded.issued_at, expires_at = excluded.expires_at, dpop_key = excluded.dpop_key
   ), session as (
     insert into oauth_sessions (id, token_hash, user_id, account_id, grant_id, provider, sid, auth_time, acr, amr,
                                 idle_expires_at, expires_at, ip, user_agent, id_token)
@@ -125,7 +139,8 @@ const WRITE_LOGIN = `
   )
   select exists (select 1 from logged_out) as logged_out,
          (select id from account) as account_id, (select user_id from account) as user_id, (select first_login from account) as first_login,
-         (select seconds from session) as session_seconds, (select to_jsonb(ended) from ended) as ended`;
+         (select seconds from session) as session_seconds, (select to_jsonb(ended) from ended) as ended,
+         exists (select 1 from account) and not exists (select 1 from granted) as apart`;
 
 /** Writes logins. */
 @Injectable()
@@ -136,7 +151,7 @@ export class LoginRepository {
       stateHash, account.provider, account.issuer, account.subject, account.id, account.userId, JSON.stringify(account.profile),
       grant.id, grant.sessionBound ? session.id : null, grant.scope, grant.refreshToken, grant.refreshExpiresIn, grant.dpopKey, grant.accessToken, grant.tokenType,
       session.sid, session.id, session.tokenHash, session.authTime, session.acr, session.amr, session.idleTimeout, session.absoluteTimeout,
-      session.ip, session.userAgent, session.idToken, oldTokenHash, grant.expiresIn, session.ceiling,
+      session.ip, session.userAgent, session.idToken, oldTokenHash, grant.expiresIn, session.ceiling, grant.accessKey, grant.replaces,
     ], { prepared: true }); // prettier-ignore
     return row!;
   }

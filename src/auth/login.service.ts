@@ -9,6 +9,7 @@ import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { GrantEnder } from '../grants/grant-ender.service.js';
 import {
+  accessKeyContext,
   accessTokenContext,
   dpopKeyContext,
   type GrantOwner,
@@ -61,13 +62,17 @@ export class LoginService {
     await this.stepUps.assert(request, login);
     const userId = await this.#userId(request, login);
     const token = randomToken();
-    const write = await this.prepare(request, login, { userId, token });
+    let write = await this.prepare(request, login, { userId, token });
     const locks = [
       ...(identity.sid === null ? [] : [lockKey('sid', identity.issuer, identity.sid)]),
       lockKey('sub', identity.issuer, identity.subject),
     ];
     const written = await this.database.transaction(locks, async (tx) => {
-      const result = await this.logins.write(tx, write);
+      let result = await this.logins.write(tx, write);
+      if (result.apart) {
+        write = await this.prepare(request, login, { userId, token, bound: 'session' });
+        result = { ...(await this.logins.write(tx, write)), ended: result.ended };
+      }
       if (result.session_seconds === null) throw this.refusal(result, provider.name);
       if (pending.intent === 'step_up' && result.ended?.id !== pending.sessionId)
         throw new OAuthError('invalid_state', {
@@ -126,27 +131,28 @@ export class LoginService {
     return userId;
   }
 
-  /** Everything that a login writes, secrets sealed. @param given.accountBound the grant is the account's, whatever the provider's option says */
+  /** Everything that a login writes, secrets sealed. @param given.bound to what the grant is bound, whatever the provider's option says */
   async prepare(
     request: WebRequest,
     { attempt, identity, tokens, dpopKey }: VerifiedLogin,
-    given: { userId: string | null; token: string; accountBound?: boolean },
+    given: { userId: string | null; token: string; bound?: 'account' | 'session' },
   ): Promise<LoginWrite> {
     const { provider, pending } = attempt;
     const { session: lifetimes, secure } = this.options;
     const [accountId, grantId, sessionId] = [randomId(), randomId(), randomId()];
-    const sessionBound = provider.definition.grant === 'session' && given.accountBound !== true;
+    const sessionBound = (given.bound ?? provider.definition.grant) === 'session';
     const owner: GrantOwner = {
       provider: provider.name,
       issuer: identity.issuer,
       subject: identity.subject,
       sessionGrantId: sessionBound ? grantId : null,
     };
-    const [accessToken, refreshToken, idToken, sealedKey] = await Promise.all([
+    const [accessToken, refreshToken, idToken, sealedKey, accessKey] = await Promise.all([
       this.sealer.seal(accessTokenContext(owner, ''), tokens.accessToken),
       tokens.refreshToken === null ? null : this.sealer.seal(refreshTokenContext(owner), tokens.refreshToken),
       tokens.idToken === null ? null : this.sealer.seal(idTokenContext(sessionId), tokens.idToken),
       dpopKey === undefined ? null : this.sealer.seal(dpopKeyContext(owner), dpopKey),
+      dpopKey === undefined ? null : this.sealer.seal(accessKeyContext(owner, ''), dpopKey),
     ]);
     const oldToken = request.cookie('session', secure).value;
     const ceilings = [identity.sessionExpiry, lifetimes.bindToIdToken ? identity.idTokenExpiresAt : null].filter(
@@ -166,11 +172,13 @@ export class LoginService {
       grant: {
         id: grantId,
         sessionBound,
+        replaces: given.bound === 'account',
         scope: tokens.scope,
         refreshToken,
         refreshExpiresIn: tokens.refreshExpiresIn,
         dpopKey: sealedKey,
         accessToken,
+        accessKey,
         tokenType: tokens.tokenType,
         expiresIn: tokens.expiresIn,
       },
@@ -221,9 +229,6 @@ export class LoginService {
   /** An account-bound grant of the same account serves the new session; everything else may have lost its last use. */
   #endsGrants({ ended, account_id: accountId }: Pick<LoginWritten, 'ended' | 'account_id'>): boolean {
     if (!ended) return false;
-    const sessionBound = this.options.providers.some(
-      ({ name, grant }) => name === ended.provider && grant === 'session',
-    );
-    return ended.account_id !== accountId || sessionBound;
+    return ended.account_id !== accountId || ended.own_grant;
   }
 }

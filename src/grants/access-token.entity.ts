@@ -33,4 +33,8 @@ export class StoredAccessToken {
   /** The last refresh; null for a token that came with the login. */
   @Column('timestamptz', { name: 'refreshed_at', nullable: true })
   refreshedAt!: Date | null;
+
+  /** Sealed private JWK of a token that came with a login which left the grant its refresh token and key; null: the grant's key. */
+  @Column('text', { name: 'dpop_key', nullable: true })
+  dpopKey!: string | null;
 }

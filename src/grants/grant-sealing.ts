@@ -26,6 +26,11 @@ export function accessTokenContext(owner: GrantOwner, audience: string): SealCon
   return ['oauth_access_tokens', 'token', ...ownerKey(owner), audience];
 }
 
+/** Context of `oauth_access_tokens.dpop_key`. @param audience the row's audience key */
+export function accessKeyContext(owner: GrantOwner, audience: string): SealContext {
+  return ['oauth_access_tokens', 'dpop_key', ...ownerKey(owner), audience];
+}
+
 /** Context of `oauth_sessions.id_token`. */
 export function idTokenContext(sessionId: string): SealContext {
   return ['oauth_sessions', 'id_token', sessionId];

@@ -25,6 +25,8 @@ export interface GrantRow {
   token_type: 'Bearer' | 'DPoP' | null;
   /** Sealed; null unless the grant's tokens are bound to a key. */
   dpop_key: string | null;
+  /** Sealed; null unless this access token is bound to a key of its own. */
+  token_dpop_key: string | null;
   token_scope: string[] | null;
   expires_at: Date | null;
   ttl: number | null;
@@ -38,7 +40,7 @@ const GRANT = `
   select g.id, g.account_id, g.session_id, g.provider, a.issuer, a.subject, a.user_id, g.scope, g.dpop_key, g.version, g.status, g.status_reason,
          g.refresh_token is not null and (g.refresh_expires_at is null or g.refresh_expires_at > now()) as refreshable,
          case when g.lease_owner is null and g.lease_until > now() then extract(epoch from g.lease_until - now())::double precision end as pause_left,
-         t.token, t.issued_at::text as token_stamp, t.token_type, t.scope as token_scope, t.expires_at,
+         t.token, t.issued_at::text as token_stamp, t.token_type, t.dpop_key as token_dpop_key, t.scope as token_scope, t.expires_at,
          extract(epoch from t.expires_at - now())::double precision as ttl,
          extract(epoch from t.expires_at - t.issued_at)::double precision as lifetime,
          extract(epoch from now() - t.refreshed_at)::double precision as since_refresh,

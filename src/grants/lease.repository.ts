@@ -133,7 +133,8 @@ export class LeaseRepository {
          from written where $6::text is not null
          on conflict (grant_id, audience) do update
          set token = excluded.token, token_type = excluded.token_type, scope = excluded.scope,
-             issued_at = excluded.issued_at, expires_at = excluded.expires_at, refreshed_at = excluded.refreshed_at
+             issued_at = excluded.issued_at, expires_at = excluded.expires_at, refreshed_at = excluded.refreshed_at,
+             dpop_key = null
        )
        select version, now() + make_interval(secs => $9::double precision) as expires_at, pg_notify('${GRANT_CHANNEL}', id::text) from written`,
       [

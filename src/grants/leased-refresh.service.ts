@@ -177,6 +177,8 @@ export class LeasedRefresh {
       expiresAt,
       scope: tokens.scope,
     });
+    if (lease.dpop_key !== null)
+      this.stored.bind(token, { sealed: lease.dpop_key, context: dpopKeyContext(ownerOf(row)) });
     if (written) {
       const { version } = written;
       this.stored.remember(row.id, wish.audience, {

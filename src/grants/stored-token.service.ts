@@ -1,11 +1,17 @@
 // Opens stored access tokens, and judges whether they are still good for a request.
 import { Injectable } from '@nestjs/common';
-import { Sealer } from '../crypto/sealing.js';
+import { type SealContext, Sealer } from '../crypto/sealing.js';
 import type { SentToken } from '../providers/provider-api.js';
 import { AccessToken } from './access-token.js';
-import { accessTokenContext, dpopKeyContext } from './grant-sealing.js';
+import { accessKeyContext, accessTokenContext, dpopKeyContext } from './grant-sealing.js';
 import { type GrantRow, ownerOf } from './grant.repository.js';
 import { type CachedToken, TokenCache } from './token-cache.js';
+
+/** A private JWK, sealed. */
+interface BoundKey {
+  readonly sealed: string;
+  readonly context: SealContext;
+}
 
 /** Default of `minTtl`, seconds. */
 const MIN_TTL = 60;
@@ -14,6 +20,8 @@ const MIN_TTL = 60;
 @Injectable()
 export class StoredTokens {
   readonly #cache = new TokenCache();
+  /** Which key proves possession of a token: it belongs to the token, for the grant may have got another one meanwhile. */
+  readonly #keys = new WeakMap<AccessToken, BoundKey>();
 
   constructor(private readonly sealer: Sealer) {}
 
@@ -32,14 +40,24 @@ export class StoredTokens {
       expiresAt: row.expires_at,
       scope: row.token_scope ?? [],
     });
+    const owner = ownerOf(row);
+    if (row.token_dpop_key !== null)
+      this.bind(token, { sealed: row.token_dpop_key, context: accessKeyContext(owner, audience) });
+    else if (row.dpop_key !== null) this.bind(token, { sealed: row.dpop_key, context: dpopKeyContext(owner) });
     this.remember(row.id, audience, { token, version: row.version, lifetime: row.lifetime, ttl: row.ttl });
     return token;
   }
 
-  /** A token as it is sent to an API: with its grant's key, if it is bound to one. */
-  async sendable({ value, type }: AccessToken, row: GrantRow): Promise<SentToken> {
-    if (type !== 'DPoP' || row.dpop_key === null) return { value, type };
-    return { value, type, dpopKey: await this.sealer.open(dpopKeyContext(ownerOf(row)), row.dpop_key) };
+  /** Notes the key that a token is bound to. */
+  bind(token: AccessToken, key: BoundKey): void {
+    this.#keys.set(token, key);
+  }
+
+  /** A token as it is sent to an API: with its key, if it is bound to one. */
+  async sendable(token: AccessToken): Promise<SentToken> {
+    const { value, type } = token;
+    const key = type === 'DPoP' ? this.#keys.get(token) : undefined;
+    return key ? { value, type, dpopKey: await this.sealer.open(key.context, key.sealed) } : { value, type };
   }
 
   /** Keeps a token in memory. @param entry.ttl seconds from now; null when unknown */

@@ -83,7 +83,7 @@ export class TokenService {
     // Before any token is fetched or refreshed: a wrong address costs nothing.
     await api.allowed(url);
     const first = await this.#token(row, audience, wish);
-    const response = await api.fetch(await this.stored.sendable(first.token, row), url, rest);
+    const response = await api.fetch(await this.stored.sendable(first.token), url, rest);
     if (response.status !== 401) return response;
     if (!isReplayable(rest.body)) {
       await this.#afterRejection(row.id, audience, wish, first.token).catch(() => null);
@@ -99,9 +99,7 @@ export class TokenService {
     }
     if (!second || second.value === first.token.value) return response;
     await response.body?.cancel();
-    // A new login may have come meanwhile, with a key of its own.
-    const now = second.type === 'DPoP' ? ((await this.grants.byId(row.id, audience)) ?? row) : row;
-    return api.fetch(await this.stored.sendable(second, now), url, rest);
+    return api.fetch(await this.stored.sendable(second), url, rest);
   }
 
   /** The tokens of a user at a provider, for jobs: account-bound grants outlive the request, and the session where `keepGrant` says so. */
@@ -120,6 +118,8 @@ export class TokenService {
     if (!grant || performance.now() - grant.asOf > SESSION_TRUST) return undefined;
     const cached = this.stored.remembered(grant.grantId, audience, grant.version);
     if (!cached) return undefined;
+    // A login without a refresh token leaves the version alone, but may have brought a wider token.
+    if (audience === '' && !ref.scope.every((item) => cached.token.scope.includes(item))) return undefined;
     const ttl = cached.expiresAt === Infinity ? null : (cached.expiresAt - performance.now()) / 1000;
     // A token due for renewal takes the slow way, which also renews it behind.
     const aging = isAging(grant.grantId, { ttl, lifetime: cached.lifetime }, this.options.refresh.ahead);

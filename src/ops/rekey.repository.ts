@@ -12,13 +12,18 @@ export interface SealedColumn {
 }
 
 const ID = [['id', 'uuid']] as const;
+const TOKEN = [
+  ['grant_id', 'uuid'],
+  ['audience', 'text'],
+] as const;
 const STATE = [['state_hash', 'bytea']] as const;
 
 /** All sealed columns. */
 export const SEALED_COLUMNS: readonly SealedColumn[] = [
   { table: 'oauth_grants', column: 'refresh_token', key: ID },
   { table: 'oauth_grants', column: 'dpop_key', key: ID },
-  { table: 'oauth_access_tokens', column: 'token', key: [['grant_id', 'uuid'], ['audience', 'text']] },
+  { table: 'oauth_access_tokens', column: 'token', key: TOKEN },
+  { table: 'oauth_access_tokens', column: 'dpop_key', key: TOKEN },
   { table: 'oauth_sessions', column: 'id_token', key: ID },
   { table: 'oauth_revocations', column: 'token', key: ID },
   { table: 'oauth_states', column: 'payload', key: STATE },

@@ -144,7 +144,7 @@ describe('sender-constrained tokens', () => {
     expect(await plain.login()).toMatchObject({ subject: null, code: 'invalid_token_response' });
   });
 
-  it('a later login replaces the grant with its key, also without a new refresh token', async () => {
+  it('a later login without a refresh token brings a token with a key of its own', async () => {
     await using bench = await LoginBench.start(DPOP);
     const { provider, app } = bench;
     const first = await bench.login();

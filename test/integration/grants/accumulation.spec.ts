@@ -1,0 +1,158 @@
+// What a later login of the same account does to the grant that is there: nothing that the user allowed is lost.
+import { Rekeyer, SessionService } from '../../../src/index.js';
+import { TEST_KEY } from '../../support/app.js';
+import { type Grants, startGrants } from '../../support/grants.js';
+import type { UserAgent } from '../../support/user-agent.js';
+
+/** What is stored for the account itself, in clear where it is not sealed. */
+async function accountGrant(grants: Grants): Promise<Record<string, unknown>> {
+  const rows = await grants.database.query('select * from oauth_grants where session_id is null');
+  expect(rows).toHaveLength(1);
+  return rows[0]!;
+}
+
+/** Scope of the browser's session. */
+async function sessionScope(grants: Grants, agent: UserAgent): Promise<string[]> {
+  const answer = await agent.fetch(`${grants.app.url}/auth/session`);
+  return [...answer.json<{ scope: string[] }>().scope].sort();
+}
+
+describe('a later login of the same account', () => {
+  it('with a wider scope replaces the grant; with a narrower one the wider stays', async () => {
+    await using grants = await startGrants();
+    grants.provider.configure({ scope: 'openid mail' });
+    const { userId } = await grants.logIn();
+    grants.provider.configure({ scope: 'openid mail files' });
+    const wider = await grants.logIn();
+    const stored = await accountGrant(grants);
+    expect(stored).toMatchObject({ version: 2, scope: ['openid', 'mail', 'files'] });
+    grants.provider.configure({ scope: 'openid' });
+    const narrower = await grants.logIn();
+    expect(await accountGrant(grants)).toMatchObject({ version: 2, refresh_token: stored.refresh_token });
+    for (const { agent } of [wider, narrower])
+      expect(await sessionScope(grants, agent)).toEqual(['files', 'mail', 'openid']);
+    grants.provider.configure({ scope: undefined });
+    await grants.expire();
+    const token = await grants.tokens.forUser(userId, 'fake').getAccessToken();
+    expect(grants.provider.counters).toMatchObject({ refreshes: 1, refreshReuses: 0 });
+    expect(token.scope).toContain('openid');
+  });
+
+  it('with another scope loses nothing: it is the grant of its session, and the stored one goes on serving jobs', async () => {
+    await using grants = await startGrants();
+    grants.provider.configure({ scope: 'openid mail' });
+    const first = await grants.logIn();
+    const before = await accountGrant(grants);
+    grants.provider.configure({ scope: 'openid files' });
+    const second = await grants.logIn();
+    expect(second.grantId).not.toBe(first.grantId);
+    expect(await accountGrant(grants)).toEqual(before);
+    expect(await sessionScope(grants, first.agent)).toEqual(['mail', 'openid']);
+    expect(await sessionScope(grants, second.agent)).toEqual(['files', 'openid']);
+
+    grants.provider.configure({ scope: (asked) => asked });
+    await grants.expire();
+    // Both refresh tokens are in use, each for its own.
+    for (const grantId of [first.grantId, second.grantId])
+      expect((await grants.tokens.getAccessToken(grantId)).value).toBeTruthy();
+    expect((await grants.tokens.forUser(first.userId, 'fake').getAccessToken()).value).toBe(
+      (await grants.tokens.getAccessToken(first.grantId)).value,
+    );
+    expect(grants.provider.counters).toMatchObject({ refreshes: 2, refreshReuses: 0, familiesRevoked: 0 });
+
+    // The session's own grant ends with it, the account's does not.
+    await second.agent.fetch(`${grants.app.url}/auth/logout`, { method: 'POST' });
+    expect(await grants.grant(second.grantId)).toMatchObject({ status: 'revoked' });
+    expect(await accountGrant(grants)).toMatchObject({ status: 'active' });
+  });
+
+  it('with all of both scopes makes one grant of them', async () => {
+    await using grants = await startGrants();
+    grants.provider.configure({ scope: 'openid mail' });
+    const { agent } = await grants.logIn();
+    grants.provider.configure({ scope: 'openid files' });
+    const apart = await grants.logIn('user-1', agent);
+    grants.provider.configure({ scope: 'openid files mail' });
+    const { grantId } = await grants.logIn('user-1', agent);
+    expect(await accountGrant(grants)).toMatchObject({ id: grantId, version: 2, scope: ['openid', 'files', 'mail'] });
+    // The session that had a grant of its own was replaced; that grant has no more use.
+    expect(await grants.grant(apart.grantId)).toMatchObject({ status: 'revoked', refresh_token: null });
+    expect(await sessionScope(grants, agent)).toEqual(['files', 'mail', 'openid']);
+  });
+
+  it('E-024 without a refresh token keeps the stored one, and adds a scope that it brings', async () => {
+    await using grants = await startGrants();
+    grants.provider.configure({ scope: 'openid mail' });
+    const { sessionId, agent } = await grants.logIn();
+    const before = await accountGrant(grants);
+    await grants.tokens.getAccessToken(before.id as string);
+    grants.provider.configure({ scope: 'openid mail files', issueRefreshToken: false });
+    const later = await grants.logIn();
+    expect(await accountGrant(grants)).toMatchObject({ refresh_token: before.refresh_token, version: 1 });
+    for (const browser of [agent, later.agent])
+      expect(await sessionScope(grants, browser)).toEqual(['files', 'mail', 'openid']);
+    const session = (await grants.app.app.get(SessionService).find(sessionId))!;
+    expect((await grants.tokens.getAccessToken(session)).scope).toContain('files');
+    await grants.expire();
+    expect((await grants.tokens.getAccessToken(before.id as string)).value).toBeTruthy();
+    expect(grants.provider.counters).toMatchObject({ refreshes: 1, refreshReuses: 0 });
+  });
+
+  it('replaces a refresh token that has lapsed, however wide its scope', async () => {
+    await using grants = await startGrants();
+    grants.provider.configure({ scope: 'openid mail' });
+    await grants.logIn();
+    await grants.database.query(`update oauth_grants set refresh_expires_at = now() - interval '1 second'`);
+    grants.provider.configure({ scope: 'openid' });
+    await grants.logIn();
+    expect(await accountGrant(grants)).toMatchObject({ version: 2, scope: ['openid'], refresh_expires_at: null });
+  });
+});
+
+describe('with DPoP, at a public client, where the refresh token is bound to the key of its login (RFC 9449 §5)', () => {
+  const PUBLIC = {
+    definition: { dpop: true, clientSecret: undefined as never, clientAuthentication: 'none' as const },
+    provider: { clients: [{ clientId: 'client' }] },
+  };
+
+  it('E-024 a later login without a refresh token keeps the stored one with its key, and uses its own token with its own', async () => {
+    await using grants = await startGrants(PUBLIC);
+    const first = await grants.logIn();
+    const before = await accountGrant(grants);
+    grants.provider.configure({ issueRefreshToken: false });
+    const later = await grants.logIn();
+    expect(await accountGrant(grants)).toMatchObject({
+      refresh_token: before.refresh_token, dpop_key: before.dpop_key, version: 1,
+    }); // prettier-ignore
+    const keys = grants.provider.requestsTo('authorize').map(({ query }) => query.get('dpop_jkt'));
+    grants.provider.clearRequests();
+    for (const { agent } of [first, later])
+      expect((await agent.fetch(`${grants.app.url}/me/api`)).json()).toMatchObject({ status: 200 });
+    expect(grants.provider.requestsTo('api').map(({ dpop }) => dpop!.jkt)).toEqual([keys[1], keys[1]]);
+
+    await grants.expire();
+    grants.provider.clearRequests();
+    for (const { agent } of [first, later])
+      expect((await agent.fetch(`${grants.app.url}/me/api`)).json()).toMatchObject({ status: 200 });
+    const sent = [...grants.provider.requestsTo('token'), ...grants.provider.requestsTo('api')];
+    expect(sent.map(({ dpop }) => dpop!.jkt)).toEqual([keys[0], keys[0], keys[0]]);
+    const [row] = await grants.database.query('select dpop_key from oauth_access_tokens');
+    expect(row).toEqual({ dpop_key: null });
+  });
+
+  it('the key of such a token is sealed anew like all others', async () => {
+    await using grants = await startGrants(PUBLIC);
+    await grants.logIn();
+    grants.provider.configure({ issueRefreshToken: false });
+    await grants.logIn();
+    const [old] = await grants.database.query('select dpop_key from oauth_access_tokens');
+    expect(old!.dpop_key).toMatch(/^ey/);
+    const next = { id: 'next', secret: 'bmV4dC1rZXktbmV4dC1rZXktbmV4dC1rZXktMTIzNDU' };
+    const other = await grants.another({ encryption: { keys: [next, { id: 'test', secret: TEST_KEY }] } });
+    await other.app.get(Rekeyer).rekey();
+    const [row] = await grants.database.query('select dpop_key from oauth_access_tokens');
+    expect(Buffer.from(String(row!.dpop_key).split('.')[0]!, 'base64url').toString()).toContain('"next"');
+    const [grant] = await grants.database.query<{ id: string }>('select id from oauth_grants');
+    expect((await other.tokens.fetch(grant!.id, `${grants.provider.apiUrl}/me`)).status).toBe(200);
+  });
+});
