@@ -61,7 +61,7 @@ export async function fill(client, n, grants = n) {
     await client.query(`insert into oauth_sessions
       (id, token_hash, user_id, account_id, grant_id, provider, sid, idle_expires_at, expires_at, ip, user_agent, id_token)
     select ${id('session')}, sha256(${secretSql}::bytea), ${id('account', 'u')}::text, ${id('account', 'u')},
-      case when u <= ${granted} then ${id('grant', 'u')} end, 'stub', null, now() + interval '12 hours', now() + interval '7 days',
+      case when u <= ${granted} then ${id('grant', 'u')} end, 'stub', null, now() + interval '12 hours' + i * interval '10 milliseconds', now() + interval '7 days' + i * interval '10 milliseconds',
       '192.0.2.1', 'Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0', ${sealedSql(900)}
     from (select i, (i % ${users}) + 1 as u from generate_series(1, ${n}) i) rows`);
   });

@@ -16,7 +16,7 @@ export const columns = [
 
 const plans = {
   quick: { sessions: 100_000, step: 5_000, rounds: 2, seconds: 0.5, revocations: 50, people: 200, refreshRounds: 3 },
-  full: { sessions: 400_000, step: 20_000, rounds: 3, seconds: 1, revocations: 200, people: 500, refreshRounds: 5 },
+  full: { sessions: 400_000, step: 12_000, rounds: 3, seconds: 1, revocations: 200, people: 500, refreshRounds: 5 },
 };
 
 export async function run(context) {

@@ -101,7 +101,12 @@ async function side({ context, platform, size, stores, stub, plan }) {
     entries.push({ variant, app, cookies, list: cookieFile(cookies), rounds: new Map() });
   }
   for (const entry of entries)
-    await fire({ url: `${entry.app.url}/bench`, list: entry.list, connections: 64, seconds: plan.warmUp });
+    await fire({
+      url: `${entry.app.url}/bench`,
+      list: entry.list,
+      connections: 64,
+      seconds: size.few ? 1 : plan.warmUp,
+    });
 
   for (const { connections, rounds, seconds } of cells) {
     for (let round = 0; round < rounds; round++) {

@@ -113,8 +113,8 @@ const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 /** The sentence about where the figures are from. */
 export function provenance(environment, source) {
-  const { date, cpu, cores, memoryGb, node, postgres, commit, quick } = environment;
-  return `${quick ? '**A quick run, for a first look only.** ' : ''}Measured ${date.slice(0, 10)} on ${cpu}, ${cores} cores, ${memoryGb} GB, Node ${node.replace('v', '')}, Postgres ${postgres}${commit ? `, commit ${commit}` : ''}; rows in \`${source}\`.`;
+  const { date, cpu, cores, memoryGb, node, postgres, commit, quick, note } = environment;
+  return `${quick ? '**A quick run, for a first look only.** ' : ''}Measured ${date.slice(0, 10)} on ${cpu}, ${cores} cores, ${memoryGb} GB, Node ${node.replace('v', '')}, Postgres ${postgres}${commit ? `, commit ${commit}` : ''}; rows in \`${source}\`.${note ? ` ${note}` : ''}`;
 }
 
 function settings(rows) {
