@@ -27,16 +27,23 @@ export const tuning = {
   max_wal_senders: '0',
 };
 
-/** A free port on the loopback interface. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
-      server.close(() => resolve(port));
+const given = new Set();
+
+/** A free port on the loopback interface, another one each time. */
+export async function freePort() {
+  for (;;) {
+    const port = await new Promise((resolve, reject) => {
+      const server = createServer();
+      server.once('error', reject);
+      server.listen(0, '127.0.0.1', () => {
+        const { port: found } = /** @type {import('node:net').AddressInfo} */ (server.address());
+        server.close(() => resolve(found));
+      });
     });
-  });
+    if (given.has(port)) continue;
+    given.add(port);
+    return port;
+  }
 }
 
 /** Where the binaries are, copied to `home` when the user Postgres runs as could not reach them. */
