@@ -9,7 +9,17 @@ import type { ProviderError } from '../providers/provider-fault.js';
 import type { GrantRow } from './grant.repository.js';
 import { LeaseRepository } from './lease.repository.js';
 import { ProviderHealth, reasonOf } from './provider-health.service.js';
+import { RevocationOutbox } from './revocation-outbox.service.js';
 import { StoredTokens } from './stored-token.service.js';
+
+/** Refusals that say what they mean, and nothing about the grant. */
+const CLASSIFIED = [
+  'invalid_scope',
+  'invalid_target',
+  'unsupported_grant_type',
+  'use_dpop_nonce',
+  'invalid_dpop_proof',
+];
 
 /** Passes judgement on grants. */
 @Injectable()
@@ -23,6 +33,7 @@ export class GrantVerdict {
     private readonly health: ProviderHealth,
     private readonly database: Database,
     private readonly events: OAuthEvents,
+    private readonly outbox: RevocationOutbox,
     private readonly options: ResolvedOptions,
   ) {}
 
@@ -34,7 +45,7 @@ export class GrantVerdict {
   /** Some servers say it otherwise: a second unclassified 400, past the floor, while others succeed there. */
   isSecondRefusal(row: GrantRow, error: ProviderError): boolean {
     if (error.httpStatus !== 400 || error.code === 'client_rejected') return false;
-    if (['invalid_scope', 'invalid_target', 'unsupported_grant_type'].includes(error.oauthError ?? '')) return false;
+    if (CLASSIFIED.includes(error.oauthError ?? '')) return false;
     const first = this.#refusals.get(row.id);
     const now = performance.now();
     if (!first || first.version !== row.version) {
@@ -53,6 +64,7 @@ export class GrantVerdict {
       this.stored.forgetGrant(row.id);
       const { provider, id: grantId, account_id: accountId } = row;
       this.events.emit('reauthRequired', { provider, grantId, accountId, reason });
+      this.outbox.wake();
     }
     return new OAuthError('reauth_required', { provider: row.provider });
   }
@@ -66,6 +78,7 @@ export class GrantVerdict {
     if (ended) {
       this.stored.forgetGrant(grantId);
       this.events.emit('subjectMismatch', { provider, grantId, accountId });
+      this.outbox.wake();
       if (ended.length > 0)
         this.events.emit('logout', {
           userId: ended[0]!.user_id,

@@ -64,7 +64,7 @@ export class TokenService {
 
   /**
    * Calls an API with the access token in the `Authorization` header. The token goes only to the provider's
-   * `apiOrigins`, is dropped on redirects to other origins, and a 401 costs one refresh and one retry.
+   * `apiOrigins`, is dropped on redirects to other origins, and a 401 of a server that got it costs one refresh and one retry.
    * Bodies that are streams cannot be sent twice: the token is renewed, their 401 is returned as it is, and the event
    * `retrySkipped` says so; the caller may send its request again.
    * @returns a WHATWG `Response`; read it, and never return it from a handler
@@ -83,8 +83,8 @@ export class TokenService {
     // Before any token is fetched or refreshed: a wrong address costs nothing.
     await api.allowed(url);
     const first = await this.#token(row, audience, wish);
-    const response = await api.fetch(await this.stored.sendable(first.token), url, rest);
-    if (response.status !== 401) return response;
+    const { response, tokenRejected } = await api.ask(await this.stored.sendable(first.token), url, rest);
+    if (!tokenRejected) return response;
     if (!isReplayable(rest.body)) {
       await this.#afterRejection(row.id, audience, wish, first.token).catch(() => null);
       this.events.emit('retrySkipped', { provider: row.provider, grantId: row.id });

@@ -19,6 +19,13 @@ export interface SentToken {
   readonly dpopKey?: string | undefined;
 }
 
+/** An API's answer, and whether it says that the token that was sent is no good. */
+export interface ApiAnswer {
+  readonly response: Response;
+  /** A 401 of a server that got the token. A foreign one's, and the wish for another DPoP nonce, say nothing about it. */
+  readonly tokenRejected: boolean;
+}
+
 /** The API side of one provider. */
 export class ProviderApi {
   constructor(private readonly connection: ProviderConnection) {}
@@ -57,6 +64,11 @@ export class ProviderApi {
    * @throws {OAuthError} `origin_not_allowed`, `provider_unavailable`
    */
   async fetch(token: SentToken, given: string | URL, init: RequestInit = {}): Promise<Response> {
+    return (await this.ask(token, given, init)).response;
+  }
+
+  /** As {@link fetch}, and judges a 401. */
+  async ask(token: SentToken, given: string | URL, init: RequestInit = {}): Promise<ApiAnswer> {
     let url = await this.allowed(given);
     const { origin } = url;
     const headers = new Headers(init.headers);
@@ -69,10 +81,12 @@ export class ProviderApi {
       if (url.origin !== origin) sent = null;
       const response = await this.#send(sent, url, { ...request, headers });
       const location = response.headers.get('location');
+      const wantsAnotherNonce = sent?.dpopKey !== undefined && wantsNonce(response);
+      const answer = { response, tokenRejected: response.status === 401 && sent !== null && !wantsAnotherNonce };
       if (init.redirect === 'manual' || ![301, 302, 303, 307, 308].includes(response.status) || location === null)
-        return response;
-      if (init.redirect === 'error' || hop === MAX_REDIRECTS || !URL.canParse(location, url.href)) return response;
-      if ([307, 308].includes(response.status) && !isReplayable(request.body)) return response;
+        return answer;
+      if (init.redirect === 'error' || hop === MAX_REDIRECTS || !URL.canParse(location, url.href)) return answer;
+      if ([307, 308].includes(response.status) && !isReplayable(request.body)) return answer;
       await response.body?.cancel();
       url = new URL(location, url);
       if (
