@@ -128,9 +128,11 @@ export class CreateOAuthTables1764000000000 implements MigrationInterface {
         attempts integer not null default 0,
         created_at timestamptz not null default now(),
         next_attempt_at timestamptz not null default now(),
+        waiting boolean not null default false,
         expires_at timestamptz not null
       )`);
     await runner.query(`create index oauth_revocations_next_attempt_at_idx on oauth_revocations (next_attempt_at)`);
+    await runner.query(`create index oauth_revocations_waiting_idx on oauth_revocations (id) where waiting`);
   }
 
   async down(runner: QueryRunner): Promise<void> {

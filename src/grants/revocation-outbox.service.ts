@@ -96,7 +96,7 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
       const provider = this.providers.get(row.provider);
       // Where one revocation ends everything of the user, it waits for as long as the user has another grant.
       if (provider.definition.revocation === 'grant' && row.shared) {
-        await this.revocations.postpone(row.id, 3600);
+        await this.revocations.leaveWaiting(row.id);
         return;
       }
       const contexts = revocationContexts(row) as [SealContext, ...SealContext[]];

@@ -3,6 +3,7 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 /** One token to revoke. It stays until the provider confirms or the token has expired. */
 @Entity({ name: 'oauth_revocations' })
+@Index('oauth_revocations_waiting_idx', ['id'], { where: 'waiting' })
 export class Revocation {
   @PrimaryColumn('uuid', { primaryKeyConstraintName: 'oauth_revocations_pkey' })
   id!: string;
@@ -33,6 +34,10 @@ export class Revocation {
   @Index('oauth_revocations_next_attempt_at_idx')
   @Column('timestamptz', { name: 'next_attempt_at', default: () => 'now()' })
   nextAttemptAt!: Date;
+
+  /** For the last active grant of this identity to end: until then the revocation would end that as well. */
+  @Column('boolean', { default: false })
+  waiting!: boolean;
 
   /** When trying has no more sense. */
   @Column('timestamptz', { name: 'expires_at' })

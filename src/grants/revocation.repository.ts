@@ -16,6 +16,13 @@ export interface RevocationRow {
   shared: boolean;
 }
 
+/** Whether another active grant of the identity of a row exists. */
+function sharedBy(row: string): string {
+  return `exists (
+    select 1 from oauth_grants g join oauth_accounts a on a.id = g.account_id
+    where a.issuer = ${row}.issuer and a.subject = ${row}.subject and g.status = 'active')`;
+}
+
 /** What must still be revoked. */
 @Injectable()
 export class RevocationRepository {
@@ -63,19 +70,23 @@ export class RevocationRepository {
   async claim(limit: number, patience: number): Promise<RevocationRow[]> {
     return this.database.query<RevocationRow & Record<string, unknown>>(
       `with due as (
-         select id from oauth_revocations where next_attempt_at <= now() order by next_attempt_at limit $1::integer for update skip locked
+         select w.id from oauth_revocations w
+         where (w.next_attempt_at <= now() and not w.waiting) or (w.waiting and not ${sharedBy('w')})
+         order by w.next_attempt_at limit $1::integer for update skip locked
        )
        update oauth_revocations r
-       set attempts = r.attempts + 1,
+       set attempts = r.attempts + 1, waiting = false,
            next_attempt_at = now() + make_interval(secs => least(3600, greatest($2::double precision, power(2, least(r.attempts, 12)) * (0.75 + random() / 2))))
        from due where r.id = due.id
        returning r.id, r.provider, r.issuer, r.subject, r.token, r.hint, r.attempts,
-         exists (
-           select 1 from oauth_grants g join oauth_accounts a on a.id = g.account_id
-           where a.issuer = r.issuer and a.subject = r.subject and g.status = 'active'
-         ) as shared`,
+         ${sharedBy('r')} as shared`,
       [limit, patience],
     );
+  }
+
+  /** Leaves a claimed token until no active grant of its identity is left. */
+  async leaveWaiting(id: string): Promise<void> {
+    await this.database.query(`update oauth_revocations set waiting = true, attempts = 0 where id = $1::uuid`, [id]);
   }
 
   /** Puts a claimed token off. @param seconds from now */
