@@ -34,6 +34,7 @@ import { LeaseWatch } from './grants/lease-watch.service.js';
 import { LeasedRefresh } from './grants/leased-refresh.service.js';
 import { ProviderHealth } from './grants/provider-health.service.js';
 import { RefreshCommit } from './grants/refresh-commit.service.js';
+import { RefreshFaults } from './grants/refresh-faults.service.js';
 import { RefreshedIdentity } from './grants/refreshed-identity.service.js';
 import { Refresher } from './grants/refresh.service.js';
 import { RevocationOutbox } from './grants/revocation-outbox.service.js';
@@ -91,6 +92,7 @@ const SERVICES: NestProvider[] = [
     LeaseWatch,
     RefreshedIdentity,
     RefreshCommit,
+    RefreshFaults,
     GrantVerdict,
     LeasedRefresh,
     Refresher,

@@ -36,6 +36,16 @@ export interface GrantRow {
   under_floor: boolean;
 }
 
+/** The last good ID token of a session. */
+export interface SessionIdToken {
+  session_id: string;
+  /** Sealed. */
+  id_token: string;
+  sid: string | null;
+  /** Seconds of the epoch, as the login's ID token said. */
+  auth_time: number | null;
+}
+
 const GRANT = `
   select g.id, g.account_id, g.session_id, g.provider, a.issuer, a.subject, a.user_id, g.scope, g.dpop_key, g.version, g.status, g.status_reason,
          g.refresh_token is not null and (g.refresh_expires_at is null or g.refresh_expires_at > now()) as refreshable,
@@ -76,13 +86,23 @@ export class GrantRepository {
     );
   }
 
-  /** Sealed ID tokens of the grant's sessions, the latest first. */
-  async idTokens(grantId: string): Promise<{ session_id: string; id_token: string }[]> {
-    return this.database.query(
-      `select id as session_id, id_token from oauth_sessions
+  /** Sealed ID tokens of the grant's sessions with what is known of their logins, the latest first. */
+  async idTokens(grantId: string): Promise<SessionIdToken[]> {
+    return this.database.query<SessionIdToken & Record<string, unknown>>(
+      `select id as session_id, id_token, sid, extract(epoch from auth_time)::double precision as auth_time from oauth_sessions
        where grant_id = $1::uuid and id_token is not null order by created_at desc limit 10`,
       [grantId],
       { retry: true },
+    );
+  }
+
+  /** Gives sessions newer ID tokens, where they still have the one that was read. */
+  async replaceIdTokens(rows: readonly { sessionId: string; old: string; sealed: string }[]): Promise<void> {
+    await this.database.query(
+      `update oauth_sessions s set id_token = v.sealed
+       from unnest($1::uuid[], $2::text[], $3::text[]) as v (id, old, sealed)
+       where s.id = v.id and s.id_token = v.old`,
+      [rows.map((row) => row.sessionId), rows.map((row) => row.old), rows.map((row) => row.sealed)],
     );
   }
 

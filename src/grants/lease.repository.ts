@@ -2,18 +2,10 @@
 // the database, in one statement each, and whoever waits is notified.
 import { Injectable } from '@nestjs/common';
 import { Database, type Queryable } from '../database/database.service.js';
+import type { Journal, LeaseRow } from './lease.js';
 
 /** Notified with the id of a grant when its lease ends or its version moves. */
 export const GRANT_CHANNEL = 'oauth_grants';
-
-/** What a lease hands over. */
-export interface LeaseRow {
-  refresh_token: string | null;
-  dpop_key: string | null;
-  /** A refresh was sent earlier, and no answer was ever written. */
-  unanswered: boolean;
-  lost_answers: number;
-}
 
 /** A refreshed token to write back. */
 export interface WriteBack {
@@ -75,15 +67,9 @@ export class LeaseRepository {
 
   /**
    * Gives the lease back, with the journal as it should read from now on.
-   * @param lease.pause seconds for which nobody refreshes this grant, in any process
+   * @param journal.pause holds in every process
    */
-  async releaseLease(lease: {
-    grantId: string;
-    owner: string;
-    pause: number;
-    unanswered: boolean;
-    lostAnswers: number;
-  }): Promise<void> {
+  async release(lease: { grantId: string; owner: string }, journal: Journal): Promise<void> {
     await this.database.query(
       `with released as (
          update oauth_grants
@@ -95,7 +81,7 @@ export class LeaseRepository {
          returning id
        )
        select pg_notify('${GRANT_CHANNEL}', id::text) from released`,
-      [lease.grantId, lease.owner, lease.pause, lease.unanswered, lease.lostAnswers],
+      [lease.grantId, lease.owner, journal.pause, journal.unanswered, journal.lostAnswers],
     );
   }
 

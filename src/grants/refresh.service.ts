@@ -8,11 +8,12 @@ import { ProviderRegistry } from '../providers/provider.registry.js';
 import type { AccessToken } from './access-token.js';
 import type { RefreshWish } from './grant-ref.js';
 import { GrantRepository, type GrantRow } from './grant.repository.js';
+import { GrantMoved } from './lease.js';
 import { LeaseRepository } from './lease.repository.js';
 import { LeaseWatch } from './lease-watch.service.js';
 import { ProviderHealth } from './provider-health.service.js';
 import { COMMIT_WINDOW } from './refresh-commit.service.js';
-import { GrantMoved, LeasedRefresh } from './leased-refresh.service.js';
+import { LeasedRefresh } from './leased-refresh.service.js';
 import { StoredTokens } from './stored-token.service.js';
 import { Turnstile } from './turnstile.js';
 

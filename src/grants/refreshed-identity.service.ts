@@ -8,6 +8,14 @@ import { GrantRepository, type GrantRow } from './grant.repository.js';
 
 type Claims = Readonly<Record<string, unknown>>;
 
+/** A session with its last good ID token. */
+interface Original {
+  readonly sessionId: string;
+  readonly sealed: string;
+  readonly sid: string | null;
+  readonly claims: Claims;
+}
+
 /** Judges ID tokens of refreshes. Signature, issuer, audience and expiry were judged before. */
 @Injectable()
 export class RefreshedIdentity {
@@ -24,18 +32,36 @@ export class RefreshedIdentity {
     if (claims.nonce === undefined && claims.auth_time === undefined && claims.azp === undefined) return;
     const originals = await this.#originals(row.id);
     // Sessions of one account share its grant, and it is not known which of their logins the refresh token stems from.
-    if (originals.length > 0 && !originals.some((original) => belongs(claims, original)))
+    if (originals.length > 0 && !originals.some((original) => belongs(claims, original.claims)))
       throw refused(provider, 'belongs to another login ("nonce", "auth_time", "azp" or "iat" changed)', false);
   }
 
-  async #originals(grantId: string): Promise<Claims[]> {
+  /**
+   * Keeps an ID token that was found good, as the next `id_token_hint` of those sessions whose login it is about: it
+   * must name the same session at the provider, or logging out would end another one.
+   */
+  async keep(row: GrantRow, idToken: string, claims: Claims): Promise<void> {
+    const originals = await this.#originals(row.id);
+    const own = originals.filter(({ sid, claims: old }) => sid === (claims.sid ?? null) && belongs(claims, old));
+    if (own.length === 0) return;
+    const rows = own.map(async ({ sessionId, sealed: old }) => ({
+      sessionId,
+      old,
+      sealed: await this.sealer.seal(idTokenContext(sessionId), idToken),
+    }));
+    await this.grants.replaceIdTokens(await Promise.all(rows));
+  }
+
+  async #originals(grantId: string): Promise<Original[]> {
     const stored = await this.grants.idTokens(grantId);
-    const opened = await Promise.all(
-      stored.map(({ session_id: id, id_token: token }) =>
-        this.sealer.open(idTokenContext(id), token).catch(() => null),
-      ),
-    );
-    return opened.map((token) => (token === null ? null : claimsOf(token))).filter((claims) => claims !== null);
+    const opened = stored.map(async ({ session_id: sessionId, id_token: sealed, sid, auth_time: authTime }) => {
+      const token = await this.sealer.open(idTokenContext(sessionId), sealed).catch(() => null);
+      const claims = token === null ? null : claimsOf(token);
+      // An ID token of a refresh may leave out when the person logged in; the session remembers it.
+      const known = authTime === null ? {} : { auth_time: authTime };
+      return claims === null ? null : { sessionId, sealed, sid, claims: { ...known, ...claims } };
+    });
+    return (await Promise.all(opened)).filter((original) => original !== null);
   }
 }
 
