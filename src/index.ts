@@ -24,8 +24,10 @@ export { OAuthEvents, type OAuthEventMap } from './events/oauth-events.service.j
 
 export { AccessToken } from './grants/access-token.js';
 export type { AccessTokenRequest, GrantRef, UserGrant } from './grants/grant-ref.js';
-export type { KnownAccount, OAuthLogin, OAuthProfile, OAuthUser } from './options/login.js';
+export type { KnownAccount, OAuthAppUser, OAuthLogin, OAuthProfile, OAuthUser } from './options/login.js';
 export type { OAuthSession } from './options/session.js';
+export type { OAuthProviderName, OAuthTypes } from './options/app-types.js';
+export type { MemberDecorator, ParameterOf } from './sessions/current-user.decorator.js';
 
 export { type KeyUse, Rekeyer, type RekeyOptions, type RekeyProgress } from './ops/rekeyer.service.js';
 
@@ -38,6 +40,7 @@ export type {
   CsrfOptions,
   EncryptionKeyOptions,
   EncryptionOptions,
+  LoadedUser,
   LoginOptions,
   OAuthModuleExtras,
   OAuthModuleOptions,
@@ -48,6 +51,7 @@ export type {
 export type {
   ClientAuthentication,
   CommonProviderOptions,
+  NamedProvider,
   OAuth2ProviderOptions,
   OidcProviderOptions,
   ProfileContext,

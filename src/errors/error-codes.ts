@@ -105,6 +105,11 @@ export const ERROR_CODES = {
     'The connection to the provider has ended. Please connect again.',
     'The refresh token is no longer accepted.',
   ),
+  user_gone: row(
+    401,
+    'Your account here is no longer active.',
+    '`loadUser` returned nobody for a live session; SessionService.endAll() also ends the sessions.',
+  ),
   cross_site: row(
     403,
     'This request came from another site and was refused.',
@@ -157,6 +162,11 @@ export const ERROR_CODES = {
     503,
     'The service is briefly unavailable. Please try again.',
     'Postgres could not be reached or did not answer in time.',
+  ),
+  user_unavailable: row(
+    503,
+    'The service is briefly unavailable. Please try again.',
+    '`loadUser` failed; the log has the cause.',
   ),
   key_unavailable: row(
     503,

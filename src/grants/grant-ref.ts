@@ -1,11 +1,12 @@
 // Ways to name a grant, and what may be asked of it.
+import type { OAuthProviderName } from '../options/app-types.js';
 import type { OAuthSession } from '../options/session.js';
 
 /** The grant of a user at a provider, for work without a request. */
 export interface UserGrant {
   readonly userId: string;
   /** Name of the provider. */
-  readonly provider: string;
+  readonly provider: OAuthProviderName;
 }
 
 /** A session, a grant's id (uuid), or a user at a provider. */

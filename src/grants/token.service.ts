@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { isId } from '../crypto/random.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
+import type { OAuthProviderName } from '../options/app-types.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
@@ -103,7 +104,7 @@ export class TokenService {
   }
 
   /** The tokens of a user at a provider, for jobs: account-bound grants outlive the request, and the session where `keepGrant` says so. */
-  forUser(userId: string, provider: string): UserTokens {
+  forUser(userId: string, provider: OAuthProviderName): UserTokens {
     const ref: UserGrant = { userId, provider };
     return {
       ...ref,

@@ -1,4 +1,5 @@
 // What the application learns of a person who logs in.
+import type { OAuthProviderName, OAuthTypes } from './app-types.js';
 
 /** The profile as kept with the account. Absent facts are null, and an e-mail address counts as verified only when the provider says so. */
 export interface OAuthProfile {
@@ -15,11 +16,14 @@ export interface OAuthUser {
   /** The application's user id: what `onLogin` returned, else the account's id. */
   readonly id: string;
   /** Name of the provider of this session. */
-  readonly provider: string;
+  readonly provider: OAuthProviderName;
   /** The provider's id for the person (`sub`). Unique only together with the issuer. */
   readonly subject: string;
   readonly profile: OAuthProfile;
 }
+
+/** What `@CurrentUser()` gives: the `user` of {@link OAuthTypes}, else {@link OAuthUser}. */
+export type OAuthAppUser = OAuthTypes extends { user: infer User } ? User : OAuthUser;
 
 /** The account that an identity already has, when it has logged in before. */
 export interface KnownAccount {
@@ -31,7 +35,7 @@ export interface KnownAccount {
 
 /** A finished login, as `onLogin` gets it. It holds no token. */
 export interface OAuthLogin {
-  readonly provider: string;
+  readonly provider: OAuthProviderName;
   /** The issuer, synthetic (`oauth2:name`) for providers that have none. Accounts are keyed by issuer and subject, never by e-mail. */
   readonly issuer: string;
   readonly subject: string;

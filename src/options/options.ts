@@ -1,7 +1,8 @@
 // Every option of the module, declared and documented once.
 import type { KeyRing } from '../crypto/key-ring.js';
-import type { OAuthLogin } from './login.js';
+import type { OAuthAppUser, OAuthLogin, OAuthUser } from './login.js';
 import type { ProviderDefinition } from './provider-options.js';
+import type { OAuthSession } from './session.js';
 
 /** Options of `OAuthModule.forRoot()`, and what the factory of `forRootAsync()` returns. */
 export interface OAuthModuleOptions {
@@ -13,6 +14,11 @@ export interface OAuthModuleOptions {
   providers: readonly ProviderDefinition[];
   /** Called at each login before anything is written: find or create the user, and return its id. Throw `LoginRefusedError` to refuse. @defaultValue the account's id is the user id */
   onLogin?: (login: OAuthLogin) => string | Promise<string>;
+  /**
+   * Asked for each guarded request: the application's own user for `@CurrentUser()`, or null when there is none any more (401). An exception denies (503).
+   * Its type is the `user` of `OAuthTypes`. @defaultValue the user as the session knows it
+   */
+  loadUser?: (user: OAuthUser, session: OAuthSession) => LoadedUser | Promise<LoadedUser>;
   /** Lifetimes and caching of sessions. */
   session?: SessionOptions;
   /** Pending logins. */
@@ -36,6 +42,9 @@ export interface OAuthModuleOptions {
   /** Boot audit of all handlers: `strict` refuses to start with one that is neither guarded nor `@Public()`, `report` logs the list. @defaultValue `off` */
   routes?: 'strict' | 'report' | 'off';
 }
+
+/** What `loadUser` answers; both nothings mean that there is nobody. */
+export type LoadedUser = OAuthAppUser | null | undefined;
 
 /** Keys held here, or a key ring of your own (KMS). */
 export interface EncryptionOptions {

@@ -140,6 +140,9 @@ export type ProviderDefinition =
   | ({ readonly kind: 'oidc'; readonly quirks?: ProviderQuirks } & OidcProviderOptions)
   | ({ readonly kind: 'oauth2'; readonly quirks?: ProviderQuirks } & OAuth2ProviderOptions);
 
+/** A definition whose name the compiler knows. @see OAuthTypes */
+export type NamedProvider<Name extends string> = ProviderDefinition & { readonly name: Name };
+
 /** Known departures from the standards that a preset declares. Quirks translate; none of them drops a check. */
 export interface ProviderQuirks {
   /** Scope in answers is separated by this instead of a space. */

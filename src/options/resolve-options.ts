@@ -20,6 +20,7 @@ export abstract class ResolvedOptions {
   abstract readonly keyRing: KeyRing;
   abstract readonly providers: readonly ResolvedProvider[];
   abstract readonly onLogin: OAuthModuleOptions['onLogin'];
+  abstract readonly loadUser: OAuthModuleOptions['loadUser'];
   abstract readonly session: Readonly<Required<Omit<SessionOptions, 'maxPerUser'>> & { maxPerUser: number | null }>;
   abstract readonly login: Readonly<Required<LoginOptions>>;
   abstract readonly refresh: Readonly<Required<RefreshOptions>>;
@@ -37,7 +38,7 @@ export abstract class ResolvedOptions {
 }
 
 const KEYS = [
-  'baseUrl', 'encryption', 'providers', 'onLogin', 'session', 'login', 'refresh', 'errorRedirect', 'postLogoutRedirect',
+  'baseUrl', 'encryption', 'providers', 'onLogin', 'loadUser', 'session', 'login', 'refresh', 'errorRedirect', 'postLogoutRedirect',
   'returnToOrigins', 'csrf', 'databaseTimeout', 'listen', 'cleanup', 'routes',
 ]; // prettier-ignore
 
@@ -69,6 +70,7 @@ export function resolveOptions(given: OAuthModuleOptions): ResolvedOptions {
     keyRing: keyRing as KeyRing,
     providers,
     onLogin: problems.at('onLogin').callable(options.onLogin),
+    loadUser: problems.at('loadUser').callable(options.loadUser),
     session: resolveSession(options.session, problems.at('session')),
     login: resolveLogin(options.login, problems.at('login')),
     refresh: resolveRefresh(options.refresh, problems.at('refresh')),

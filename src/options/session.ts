@@ -1,4 +1,5 @@
 // A session as the application sees it.
+import type { OAuthProviderName } from './app-types.js';
 import type { OAuthUser } from './login.js';
 
 /** The live session of a request: `@CurrentSession()`, also `request.oauthSession`. It holds no token and no cookie value. */
@@ -7,7 +8,7 @@ export interface OAuthSession<User extends OAuthUser = OAuthUser> {
   readonly id: string;
   readonly user: User;
   /** Name of the provider that this session logged in with. */
-  readonly provider: string;
+  readonly provider: OAuthProviderName;
   /** The scope granted by the user. */
   readonly scope: readonly string[];
   readonly createdAt: Date;

@@ -1,8 +1,8 @@
 // GitHub: token errors come with status 200, scope is separated by commas, tokens name no lifetime.
 import type {
   CommonProviderOptions,
+  NamedProvider,
   ProfileContext,
-  ProviderDefinition,
   ProviderProfile,
 } from '../options/provider-options.js';
 
@@ -30,14 +30,14 @@ const ERROR_NAMES: ReadonlyMap<string, string> = new Map([
  * which needs the scope `user:email`.
  * @see https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps
  */
-export function github({
+export function github<const Name extends string = 'github'>({
   webUrl = 'https://github.com',
   apiUrl = 'https://api.github.com',
   ...options
-}: GitHubOptions): ProviderDefinition {
+}: GitHubOptions & { name?: Name }): NamedProvider<Name> {
   const userinfoEndpoint = options.userinfoEndpoint ?? `${apiUrl}/user`;
   return {
-    name: 'github',
+    name: 'github' as Name,
     displayName: 'GitHub',
     scope: ['read:user', 'user:email'],
     authorizationEndpoint: `${webUrl}/login/oauth/authorize`,

@@ -1,5 +1,5 @@
 // Google: refresh tokens come only with access_type=offline, reliably only with prompt=consent, and never rotate.
-import type { OidcProviderOptions, ProviderDefinition } from '../options/provider-options.js';
+import type { NamedProvider, OidcProviderOptions } from '../options/provider-options.js';
 
 /** Options of {@link google}. */
 export interface GoogleOptions extends Partial<OidcProviderOptions> {
@@ -13,9 +13,13 @@ export interface GoogleOptions extends Partial<OidcProviderOptions> {
  * Google as an OpenID Connect provider.
  * @see https://developers.google.com/identity/openid-connect/openid-connect
  */
-export function google({ offline = true, authorizationParams, ...options }: GoogleOptions): ProviderDefinition {
+export function google<const Name extends string = 'google'>({
+  offline = true,
+  authorizationParams,
+  ...options
+}: GoogleOptions & { name?: Name }): NamedProvider<Name> {
   return {
-    name: 'google',
+    name: 'google' as Name,
     displayName: 'Google',
     issuer: 'https://accounts.google.com',
     scope: ['openid', 'profile', 'email'],

@@ -1,5 +1,5 @@
 // Any plain OAuth 2.0 provider, by its endpoints.
-import type { OAuth2ProviderOptions, ProviderDefinition } from '../options/provider-options.js';
+import type { NamedProvider, OAuth2ProviderOptions } from '../options/provider-options.js';
 
 /**
  * A plain OAuth 2.0 provider. There is no ID token, so `profile` says who logged in by asking the provider's API.
@@ -14,6 +14,8 @@ import type { OAuth2ProviderOptions, ProviderDefinition } from '../options/provi
  *   },
  * })
  */
-export function oauth2(options: OAuth2ProviderOptions): ProviderDefinition {
+export function oauth2<const Name extends string>(
+  options: OAuth2ProviderOptions & { name: Name },
+): NamedProvider<Name> {
   return { ...options, kind: 'oauth2' };
 }

@@ -1,5 +1,5 @@
 // Any OpenID Connect provider, found by its issuer.
-import type { OidcProviderOptions, ProviderDefinition } from '../options/provider-options.js';
+import type { NamedProvider, OidcProviderOptions } from '../options/provider-options.js';
 
 /**
  * An OpenID Connect provider. Endpoints and keys are discovered lazily from `issuer`, so that an unreachable provider
@@ -8,6 +8,6 @@ import type { OidcProviderOptions, ProviderDefinition } from '../options/provide
  * @example oidc({ name: 'corp', issuer: 'https://login.corp.example', clientId, clientSecret })
  * @see OpenID Connect Discovery 1.0 §4
  */
-export function oidc(options: OidcProviderOptions): ProviderDefinition {
+export function oidc<const Name extends string>(options: OidcProviderOptions & { name: Name }): NamedProvider<Name> {
   return { scope: ['openid', 'profile', 'email'], ...options, kind: 'oidc' };
 }

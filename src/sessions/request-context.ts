@@ -1,12 +1,12 @@
 // From an execution context to the request that carries the cookie: HTTP, GraphQL, WebSocket; nothing else.
 import type { ExecutionContext } from '@nestjs/common';
-import type { OAuthUser } from '../options/login.js';
+import type { OAuthAppUser } from '../options/login.js';
 import type { OAuthSession } from '../options/session.js';
 import { WebRequest } from './web-request.js';
 
 /** What the guard attaches to the platform's request. */
 export interface AuthenticatedRequest {
-  user?: OAuthUser;
+  user?: OAuthAppUser;
   oauthSession?: OAuthSession;
 }
 

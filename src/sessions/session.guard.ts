@@ -2,6 +2,7 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { OAuthError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
+import type { OAuthAppUser } from '../options/login.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
 import { isRefusedForeign } from './cross-site.js';
@@ -14,7 +15,8 @@ import type { WebRequest } from './web-request.js';
 
 /**
  * Lets a request pass only with a live session. Use it on controllers and handlers, or globally by `APP_GUARD`.
- * Throws `OAuthError`: `unauthenticated`, `cross_site`, `database_unavailable`; `insufficient_scope`, `step_up_required` or
+ * Throws `OAuthError`: `unauthenticated`, `cross_site`, `database_unavailable`; `user_gone` or
+ * `user_unavailable` where the option `loadUser` says so; `insufficient_scope`, `step_up_required` or
  * `insufficient_authentication` where the handler demands more.
  */
 @Injectable()
@@ -48,14 +50,18 @@ export class SessionGuard implements CanActivate {
         clearSession: stale,
         loginUrl: this.urls.loginBackTo(request.landing),
       });
-    const { native } = request;
-    if (!policy.plain) return this.stepUp.enforce(session, policy, request.landing).then(() => attach(native, session));
-    return attach(native, session);
+    if (!policy.plain || this.options.loadUser) return this.#admitSlowly(request, policy, session);
+    return attach(request.native, session, session.user);
+  }
+
+  async #admitSlowly(request: WebRequest, policy: Policy, session: OAuthSession): Promise<boolean> {
+    if (!policy.plain) await this.stepUp.enforce(session, policy, request.landing);
+    return attach(request.native, session, await this.sessions.userOf(session));
   }
 }
 
-function attach(native: Record<string, unknown>, session: OAuthSession): true {
-  native.user = session.user;
+function attach(native: Record<string, unknown>, session: OAuthSession, user: OAuthAppUser): true {
+  native.user = user;
   native.oauthSession = session;
   return true;
 }

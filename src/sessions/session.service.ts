@@ -7,7 +7,8 @@ import { Database } from '../database/database.service.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents, type OAuthEventMap } from '../events/oauth-events.service.js';
 import { GrantEnder } from '../grants/grant-ender.service.js';
-import type { OAuthUser } from '../options/login.js';
+import { AuthUrls } from '../options/auth-urls.service.js';
+import type { OAuthAppUser, OAuthUser } from '../options/login.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
 import { type FoundSession, recordOf, sessionOf } from './oauth-session.js';
@@ -51,6 +52,7 @@ export class SessionService {
     private readonly database: Database,
     private readonly events: OAuthEvents,
     private readonly options: ResolvedOptions,
+    private readonly urls: AuthUrls,
   ) {}
 
   /**
@@ -71,13 +73,30 @@ export class SessionService {
 
   /**
    * The live session of a request that must have one, and must come from our own pages if it changes anything.
-   * @throws {OAuthError} `cross_site`, `unauthenticated`, `database_unavailable`
+   * @throws {OAuthError} `cross_site`, `unauthenticated`, `database_unavailable`, and as {@link userOf}
    */
   async required(request: WebRequest): Promise<OAuthSession> {
     if (!request.isSafe && request.isForeign(this.options.origin)) throw new OAuthError('cross_site');
     const { session, stale } = await this.ofRequest(request);
     if (!session) throw new OAuthError('unauthenticated', { clearSession: stale });
+    if (this.options.loadUser) await this.userOf(session);
     return session;
+  }
+
+  /**
+   * The user of a session as the application knows it: what `loadUser` says, else the session's own.
+   * @throws {OAuthError} `user_gone`, `user_unavailable`
+   */
+  async userOf(session: OAuthSession): Promise<OAuthAppUser> {
+    const { loadUser } = this.options;
+    if (!loadUser) return session.user;
+    try {
+      const user = await loadUser(session.user, session);
+      if (user !== null && user !== undefined) return user;
+    } catch (error) {
+      throw error instanceof OAuthError ? error : new OAuthError('user_unavailable', { cause: error });
+    }
+    throw new OAuthError('user_gone', { loginUrl: this.urls.login() });
   }
 
   /** A live session by its id, or null. */

@@ -36,7 +36,7 @@ export class SocketSessions {
 
   /**
    * Call it from `handleConnection` with all its arguments.
-   * @returns the session; null when the socket was closed: no session, another site, or the database is away
+   * @returns the session; null when the socket was closed: no session or user, another site, or the database is away
    */
   async accept(client: object, request?: unknown): Promise<OAuthSession | null> {
     // At once: the first message may be here before any answer of the database.
@@ -55,7 +55,9 @@ export class SocketSessions {
   async #sessionOf(client: object): Promise<OAuthSession | null> {
     const handshake = handshakeOf(client);
     if (!handshake || isRefusedForeign(handshake, this.options, { handshake: true })) return null;
-    return (await this.sessions.ofRequest(handshake)).session;
+    const { session } = await this.sessions.ofRequest(handshake);
+    if (session && this.options.loadUser) await this.sessions.userOf(session);
+    return session;
   }
 }
 

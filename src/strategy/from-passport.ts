@@ -3,8 +3,8 @@
 import { OAuthError } from '../errors/oauth-error.js';
 import type {
   CommonProviderOptions,
+  NamedProvider,
   ProfileContext,
-  ProviderDefinition,
   ProviderProfile,
 } from '../options/provider-options.js';
 import { ProviderError, outline } from '../providers/provider-fault.js';
@@ -60,7 +60,10 @@ const PATIENCE = 30_000;
  * fromPassport(new GoogleStrategy({ clientID, clientSecret, callbackURL: 'unused', scope: ['profile'] }, () => {}))
  * @throws {OAuthError} `configuration_invalid` for what is no such strategy
  */
-export function fromPassport(strategy: PassportOAuth2Strategy, options: FromPassportOptions = {}): ProviderDefinition {
+export function fromPassport<const Name extends string = string>(
+  strategy: PassportOAuth2Strategy,
+  options: FromPassportOptions & { name?: Name } = {},
+): NamedProvider<Name> {
   const insides = strategy as unknown as StrategyInsides;
   if (typeof insides._oauth2?._authorizeUrl !== 'string' || typeof insides.userProfile !== 'function') {
     throw new OAuthError('configuration_invalid', {
@@ -70,7 +73,7 @@ export function fromPassport(strategy: PassportOAuth2Strategy, options: FromPass
   const { authenticateOptions = {}, authorizationParams, ...rest } = options;
   const { _oauth2: oauth2 } = insides;
   return {
-    name: insides.name ?? '',
+    name: (insides.name ?? '') as Name,
     clientId: oauth2._clientId,
     clientSecret: oauth2._clientSecret,
     authorizationEndpoint: oauth2._authorizeUrl,
