@@ -64,7 +64,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
     values: readonly unknown[] = [],
     options: QueryOptions = {},
   ): Promise<Row[]> {
-    const name = options.prepared ? await this.statementName(text) : undefined;
+    const name = options.prepared ? (this.#known ? this.#nameOf(text) : await this.statementName(text)) : undefined;
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.withClient(async (client) => (await this.send<Row>(client, text, values, name)).rows);

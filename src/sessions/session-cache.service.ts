@@ -5,7 +5,7 @@ import { Listener } from '../database/listener.service.js';
 import { OAuthConfigError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { compacted, databaseNow, type FoundSession, type SessionRecord } from './oauth-session.js';
+import { databaseNow, type FoundSession } from './session-record.js';
 import { SessionRepository } from './session.repository.js';
 
 /** Channel that the triggers of `oauthCacheMigrations` notify. */
@@ -92,7 +92,7 @@ export class SessionCache implements OnApplicationBootstrap {
     const { record } = entry;
     const now = databaseNow(entry);
     // An expiry in memory may have been extended: ask.
-    if (now >= record.expires_at.getTime() || now + this.#margin >= record.idle_expires_at.getTime()) return undefined;
+    if (now >= record.expires_at || now + this.#margin >= record.idle_expires_at) return undefined;
     const at = performance.now();
     if (at - entry.movedAt > MOVE_INTERVAL) {
       entry.movedAt = at;
@@ -116,10 +116,10 @@ export class SessionCache implements OnApplicationBootstrap {
   }
 
   /** Keeps a row of a query, unless anything happened to it since the query was sent. */
-  store(ticket: LookupTicket | null, key: string, record: SessionRecord): void {
+  store(ticket: LookupTicket | null, key: string, { record, clock }: FoundSession): void {
     if (!ticket || ticket.generation !== this.#generation || ticket.evicted?.has(record.id)) return;
     this.evictEntry(this.#byId.get(record.id));
-    const entry: Entry = { record: compacted(record), asOf: ticket.sentAt, key, movedAt: ticket.sentAt };
+    const entry: Entry = { record, clock, key, movedAt: ticket.sentAt };
     this.#entries.set(key, entry);
     this.#byId.set(record.id, entry);
     if (this.#entries.size > this.#size) this.evictEntry(this.#entries.values().next().value);

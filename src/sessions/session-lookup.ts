@@ -1,18 +1,18 @@
 // Fresh lookups, coalesced: all sessions asked for in one turn of the event loop go out as one query. With the coherent
 // cache on, what is certain is answered from memory.
 import { Injectable } from '@nestjs/common';
-import { sha256 } from '../crypto/digest.js';
-import type { FoundSession, SessionRecord } from './oauth-session.js';
+import { sha256Base64 } from '../crypto/digest.js';
 import { SessionCache } from './session-cache.service.js';
+import { type FoundSession, foundIn } from './session-record.js';
 import { SessionRepository } from './session.repository.js';
 
-/** Most sessions in one query. */
-const MAX_BATCH = 256;
+/** Most sessions in one query: small enough that one batch is read while the next is being looked up. */
+const MAX_BATCH = 32;
 /** Most queries at once: more would only make the batches smaller, and take the pool's connections from others. */
 const MAX_IN_FLIGHT = 3;
 
 interface Waiter {
-  hash: Buffer;
+  /** Hash of the cookie's value, base64. */
   key: string;
   resolve: (found: FoundSession | null) => void;
   reject: (error: unknown) => void;
@@ -36,14 +36,20 @@ export class SessionLookup {
    * @throws {OAuthError} `database_unavailable`: a failing query fails its whole batch, closed
    */
   find(token: string): FoundSession | Promise<FoundSession | null> {
-    const hash = sha256(token);
-    const key = hash.toString('latin1');
-    return this.cache.get(key) ?? this.#ask(hash, key);
+    const key = sha256Base64(token);
+    return this.cache.get(key) ?? this.#ask(key);
   }
 
-  #ask(hash: Buffer, key: string): Promise<FoundSession | null> {
+  /** A live session by its id, past the cache. @throws {OAuthError} `database_unavailable` */
+  async findById(id: string): Promise<FoundSession | null> {
+    const asOf = performance.now();
+    const [row] = await this.sessions.findLiveById(id);
+    return row ? foundIn(row, asOf) : null;
+  }
+
+  #ask(key: string): Promise<FoundSession | null> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ hash, key, resolve, reject });
+      this.#waiting.push({ key, resolve, reject });
       if (this.#scheduled) return;
       this.#scheduled = true;
       // Runs after all sockets that are readable in this turn were handled.
@@ -67,13 +73,13 @@ export class SessionLookup {
     const ticket = this.cache.open();
     const asOf = performance.now();
     try {
-      const records = await this.sessions.findLive(batch.map((waiter) => waiter.hash));
-      const byKey = new Map<string, SessionRecord>();
-      for (const record of records) byKey.set(record.token_hash.toString('latin1'), record);
+      const rows = await this.sessions.findLive(batch.map((waiter) => waiter.key));
+      const found = new Map<string, FoundSession>();
+      for (const row of rows) found.set(row[0], foundIn(row, asOf));
       for (const { key, resolve } of batch) {
-        const record = byKey.get(key);
-        if (record) this.cache.store(ticket, key, record);
-        resolve(record ? { record, asOf } : null);
+        const session = found.get(key) ?? null;
+        if (session) this.cache.store(ticket, key, session);
+        resolve(session);
       }
     } catch (error) {
       for (const waiter of batch) waiter.reject(error);

@@ -1,7 +1,7 @@
 // Sliding expiry, written behind: touches are gathered and written in one statement at intervals.
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { databaseNow, type FoundSession } from './oauth-session.js';
+import { databaseNow, type FoundSession } from './session-record.js';
 import { SessionRepository } from './session.repository.js';
 
 /** Most touches in one statement. */
@@ -26,9 +26,9 @@ export class SessionTouches implements OnApplicationShutdown {
     const { touchInterval } = this.options.session;
     const interval = touchInterval * 1000;
     const now = databaseNow(found);
-    if (now - record.last_seen_at.getTime() < interval) return;
+    if (now - record.last_seen_at < interval) return;
     this.#seen.set(record.id, new Date(now));
-    const idleLeft = record.idle_expires_at.getTime() - now;
+    const idleLeft = record.idle_expires_at - now;
     // With little idle time left there is none to wait for the next round.
     if (idleLeft < 2 * interval || this.#seen.size >= MAX_BATCH) void this.flush();
     else this.#timer ??= setTimeout(() => void this.flush(), interval).unref();

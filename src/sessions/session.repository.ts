@@ -1,14 +1,22 @@
 // All SQL of oauth_sessions but the one statement that writes a login. Expiry is judged by the database clock.
 import { Injectable } from '@nestjs/common';
 import { Database, type Queryable } from '../database/database.service.js';
-import type { SessionRecord } from './oauth-session.js';
+import type { SessionRow } from './session-record.js';
 
 const LIVE = `s.expires_at > now() and s.idle_expires_at > now()`;
 
+const milliseconds = (column: string) => `date_part('epoch', ${column}) * 1000`;
+
+/**
+ * Each session as one JSON text, in the order of {@link SessionRow}: reading twenty columns costs the driver ten times what
+ * JSON does.
+ */
 const LOOKUP = `
-  select s.id, s.token_hash, s.user_id, s.account_id, s.grant_id, s.provider, s.sid, s.auth_time, s.acr, s.amr,
-         s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
-         a.issuer, a.subject, a.profile, g.scope, g.version as grant_version, g.status as grant_status, now() as checked_at
+  select json_build_array(
+           encode(s.token_hash, 'base64'), s.id, s.user_id, s.account_id, s.grant_id, s.provider, s.sid,
+           ${milliseconds('s.auth_time')}, s.acr, s.amr, ${milliseconds('s.created_at')}, ${milliseconds('s.last_seen_at')},
+           ${milliseconds('s.idle_expires_at')}, ${milliseconds('s.expires_at')},
+           a.issuer, a.subject, a.profile, g.scope, g.version, ${milliseconds('now()')})::text as session
   from oauth_sessions s
   join oauth_accounts a on a.id = s.account_id
   left join oauth_grants g on g.id = s.grant_id
@@ -20,7 +28,7 @@ const lookups = new Map<number, string>();
 function lookupOf(size: number): string {
   let text = lookups.get(size);
   if (text === undefined) {
-    const list = Array.from({ length: size }, (_, index) => `$${index + 1}::bytea`).join(', ');
+    const list = Array.from({ length: size }, (_, index) => `decode($${index + 1}, 'base64')`).join(', ');
     text = `${LOOKUP} and s.token_hash in (${list})`;
     lookups.set(size, text);
   }
@@ -57,27 +65,19 @@ export class SessionRepository {
   constructor(private readonly database: Database) {}
 
   /**
-   * Live sessions by the hashes of their cookies: one prepared statement, however many. A list of parameters gets a plan
-   * that is kept, which an array does not (Postgres plans `= any($1)` anew for each small array); the list is padded to a
-   * power of two, so that there are few statements.
+   * Live sessions by the hashes of their cookies, base64: one prepared statement, however many. A list of parameters gets
+   * a plan that is kept, which an array does not (Postgres plans `= any($1)` anew for each small array); the list is
+   * padded to a power of two, so that there are few statements.
    */
-  async findLive(tokenHashes: readonly Buffer[]): Promise<SessionRecord[]> {
-    const size = 2 ** Math.ceil(Math.log2(tokenHashes.length));
-    const values = Array.from({ length: size }, (_, index) => tokenHashes[index] ?? tokenHashes[0]);
-    return this.database.query<SessionRecord & Record<string, unknown>>(lookupOf(size), values, {
-      retry: true,
-      prepared: true,
-    });
+  async findLive(hashes: readonly string[]): Promise<SessionRow[]> {
+    const size = 2 ** Math.ceil(Math.log2(hashes.length));
+    const values = Array.from({ length: size }, (_, index) => hashes[index] ?? hashes[0]);
+    return this.#find(lookupOf(size), values, true);
   }
 
   /** One live session by its id. */
-  async findLiveById(id: string): Promise<SessionRecord | undefined> {
-    const [row] = await this.database.query<SessionRecord & Record<string, unknown>>(
-      `${LOOKUP} and s.id = $1::uuid`,
-      [id],
-      { retry: true },
-    );
-    return row;
+  async findLiveById(id: string): Promise<SessionRow[]> {
+    return this.#find(`${LOOKUP} and s.id = $1::uuid`, [id], false);
   }
 
   /** Those of these sessions that are alive. */
@@ -154,6 +154,11 @@ export class SessionRepository {
        from seen where s.id = seen.id`,
       [touches.map((touch) => touch.id), touches.map((touch) => touch.seen), idleTimeout],
     );
+  }
+
+  async #find(text: string, values: readonly unknown[], prepared: boolean): Promise<SessionRow[]> {
+    const found = await this.database.query<{ session: string }>(text, values, { retry: true, prepared });
+    return found.map(({ session }) => JSON.parse(session) as SessionRow);
   }
 
   /** Removes one batch of sessions that have been past one of their ends for the grace time, seconds. @returns how many */

@@ -11,9 +11,10 @@ import { AuthUrls } from '../options/auth-urls.service.js';
 import type { OAuthAppUser, OAuthUser } from '../options/login.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
-import { type FoundSession, recordOf, sessionOf } from './oauth-session.js';
+import { recordOf, sessionOf } from './oauth-session.js';
 import { SessionEnds } from './session-ends.service.js';
 import { SessionLookup } from './session-lookup.js';
+import type { FoundSession } from './session-record.js';
 import { SessionTouches } from './session-touches.js';
 import { type EndedSession, SessionRepository } from './session.repository.js';
 import type { WebRequest } from './web-request.js';
@@ -101,9 +102,8 @@ export class SessionService {
 
   /** A live session by its id, or null. */
   async find(id: string): Promise<OAuthSession | null> {
-    const asOf = performance.now();
-    const record = isId(id) ? await this.sessions.findLiveById(id) : undefined;
-    return record ? sessionOf({ record, asOf }) : null;
+    const found = isId(id) ? await this.lookup.findById(id) : null;
+    return found && sessionOf(found);
   }
 
   /** Ids of sessions that ended: all that end in this process, and those of {@link ends} that end elsewhere or expire. */
@@ -158,9 +158,9 @@ export class SessionService {
 
   /** Ends the session of a request, and its grant when nothing else needs it. @returns what is needed to log out at the provider */
   async endCurrent(session: OAuthSession): Promise<EndedSession | undefined> {
-    const record = recordOf(session) ?? (await this.sessions.findLiveById(session.id));
+    const record = recordOf(session) ?? (await this.lookup.findById(session.id))?.record;
     if (!record) return undefined;
-    const [ended] = await this.#end([{ ...record, user_id: record.user_id }], 'user');
+    const [ended] = await this.#end([record], 'user');
     return ended;
   }
 

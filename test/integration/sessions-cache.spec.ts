@@ -65,7 +65,7 @@ describe('the coherent cache', () => {
       session: { id: string };
     }>();
     // The login itself changes the grant, which evicts: wait until that is over, and the session is held for sure.
-    const key = sha256(agent.cookie('oauth_session')!).toString('latin1');
+    const key = sha256(agent.cookie('oauth_session')!).toString('base64');
     for (let wait = 0; wait < 100; wait++) {
       expect(await status(second, cookie)).toBe(200);
       await sleep(20);
@@ -220,22 +220,20 @@ describe('the coherent cache', () => {
   it('a lookup that races an eviction does not store the stale row', async () => {
     const { id } = await login();
     const cache = cacheOf(second);
-    const [row] = await database.query('select id, token_hash from oauth_sessions where id = $1', [id]);
-    const record = {
-      ...row,
-      expires_at: new Date(Date.now() + 1e6),
-      idle_expires_at: new Date(Date.now() + 1e7),
+    const found = {
+      record: { id, expires_at: Date.now() + 1e6, idle_expires_at: Date.now() + 1e7 },
+      clock: 0,
     } as never;
     cache.clear();
     for (const between of [() => cache.evict(id), () => cache.clear()]) {
       const ticket = cache.open();
       between();
-      cache.store(ticket, 'key', record);
+      cache.store(ticket, 'key', found);
       cache.close(ticket);
       expect(cache.size).toBe(0);
     }
     const ticket = cache.open();
-    cache.store(ticket, 'key', record);
+    cache.store(ticket, 'key', found);
     cache.close(ticket);
     expect(cache.size).toBe(1);
     cache.clear();
