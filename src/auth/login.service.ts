@@ -33,6 +33,9 @@ export interface FinishedLogin {
   readonly cookies: readonly string[];
 }
 
+/** Longest user id, bytes of UTF-8: it is indexed, and an index row of Postgres takes 2,700. */
+const MAX_USER_ID_BYTES = 1_024;
+
 /** Finishes logins. */
 @Injectable()
 export class LoginService {
@@ -73,7 +76,8 @@ export class LoginService {
         write = await this.prepare(request, login, { userId, token, bound: 'session' });
         result = { ...(await this.logins.write(tx, write)), ended: result.ended };
       }
-      if (result.session_seconds === null) throw this.refusal(result, provider.name);
+      // Less than a second: the cookie would be gone before it is used, and the browser go round in circles.
+      if ((result.session_seconds ?? 0) < 1) throw this.refusal(result, provider.name);
       if (pending.intent === 'step_up' && result.ended?.id !== pending.sessionId)
         throw new OAuthError('invalid_state', {
           provider: provider.name,
@@ -121,9 +125,15 @@ export class LoginService {
       account: account && { id: account.id, userId: account.userId, createdAt: account.createdAt },
       currentUser: session?.user ?? null,
     });
-    if (typeof userId !== 'string' || !/^[^\0\ud800-\udfff]+$/u.test(userId)) {
+    if (
+      typeof userId !== 'string' ||
+      Buffer.byteLength(userId) > MAX_USER_ID_BYTES ||
+      !/^[^\0\ud800-\udfff]+$/u.test(userId)
+    ) {
       throw new OAuthError('server_error', {
-        cause: new Error('onLogin must return the user id, a non-empty string; throw LoginRefusedError to refuse'),
+        cause: new Error(
+          `onLogin must return the user id, a string of 1 to ${MAX_USER_ID_BYTES} bytes; throw LoginRefusedError to refuse`,
+        ),
       });
     }
     if (account && account.userId !== userId)
@@ -199,8 +209,15 @@ export class LoginService {
     };
   }
 
-  /** Why the login statement wrote no session. */
+  /** Why the login statement wrote no session, or none that lasts. */
   refusal(result: LoginWritten, provider: string): OAuthError {
+    if (result.session_seconds !== null)
+      return new OAuthError('invalid_id_token', {
+        provider,
+        cause: new Error(
+          'the ID token says that the session is over already ("session_expiry", or "exp" where bound to it)',
+        ),
+      });
     if (result.logged_out)
       return new OAuthError('invalid_state', {
         provider,

@@ -12,7 +12,7 @@ export interface OAuthModuleOptions {
   encryption: EncryptionOptions;
   /** At least one provider. */
   providers: readonly ProviderDefinition[];
-  /** Called at each login before anything is written: find or create the user, and return its id. Throw `LoginRefusedError` to refuse. @defaultValue the account's id is the user id */
+  /** Called at each login before anything is written: find or create the user, and return its id (1,024 bytes at most). Throw `LoginRefusedError` to refuse. @defaultValue the account's id is the user id */
   onLogin?: (login: OAuthLogin) => string | Promise<string>;
   /**
    * Asked for each guarded request: the application's own user for `@CurrentUser()`, or null when there is none any more (401). An exception denies (503).

@@ -17,6 +17,7 @@ const CODES: Readonly<Record<string, OAuthErrorCode>> = {
 /** The error of a callback that came with a valid state. */
 export function authorizationError(error: string, provider: string): OAuthError {
   const code = Object.hasOwn(CODES, error) ? CODES[error]! : 'authorization_refused';
-  const printable = /^[\x21\x23-\x5b\x5d-\x7e]{1,64}$/.test(error) ? error : 'an unprintable error';
-  return new OAuthError(code, { provider, cause: new Error(`the provider answered ${printable}`) });
+  // Names of errors look like this. Anything else came along with the browser, and may be what must not be logged: a code.
+  const named = /^[a-z]+(?:_[a-z]+)*$/.test(error) && error.length <= 64 ? error : 'an error of an odd name';
+  return new OAuthError(code, { provider, cause: new Error(`the provider answered ${named}`) });
 }

@@ -160,7 +160,12 @@ export class LoginAnswerer {
     received: CallbackParameters,
   ): Promise<Pick<CallbackParameters, 'code' | 'error' | 'iss'>> {
     if (provider.definition.responseMode !== 'jwt') return received;
-    const inside = await provider.openResponse(received.response ?? '');
+    const inside = await provider.openResponse(received.response ?? '').catch((error: unknown) => {
+      // It came through the browser, where anybody can write one: a refused callback, and no proof of the provider's fault.
+      if (error instanceof OAuthError && error.code === 'invalid_id_token')
+        throw new OAuthError('invalid_request', { provider: provider.name, cause: error.cause });
+      throw error;
+    });
     if (inside.state === received.state) return inside;
     throw new OAuthError('invalid_request', { provider: provider.name, cause: new Error('callback: two states') });
   }

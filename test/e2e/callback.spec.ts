@@ -233,6 +233,25 @@ describe.each(platforms)('a provider that fails on %s', (platform) => {
     expect((await at.login(at.agent())).status).toBe(303);
   });
 
+  it('A-114 takes no notice of session_state', async () => {
+    for (const value of ['x', '../../etc', '%00', 'a'.repeat(2_000)]) {
+      const agent = at.agent();
+      const url = await at.untilCallback(agent, '?returnTo=/me');
+      url.searchParams.append('session_state', value);
+      const answer = await at.callback(agent, url);
+      expect([answer.status, answer.headers.get('location')]).toEqual([303, `${at.app.url}/me`]);
+      expect(answer.headers.get('location')).not.toContain('session_state');
+    }
+  });
+
+  it('refuses a session that the provider says is over already, instead of sending the browser in circles', async () => {
+    at.provider.tamper('idToken', (claims) => ({ ...claims, session_expiry: Math.floor(Date.now() / 1000) - 1 }));
+    const [agent, sessions] = [at.agent(), await at.count('oauth_sessions')];
+    const answer = await at.login(agent);
+    expect([answer.status, codeOf(answer), answer.setCookies]).toEqual([502, 'invalid_id_token', []]);
+    expect(await at.count('oauth_sessions')).toBe(sessions);
+  });
+
   it.each(['\ud800', 'a\u0000', '', 'x'.repeat(256)])('refuses the subject %j, and merges nobody', async (sub) => {
     at.provider.tamper('idToken', (claims) => ({ ...claims, sub }));
     at.provider.tamper('userinfo', (claims) => ({ ...claims, sub }));

@@ -23,7 +23,7 @@ describe('signed authorization responses (JARM)', () => {
     ['doubled members', { kind: 'payload', rewrite: (json) => `${json.slice(0, -1)},"code":"x"}` }],
   ])('refuses %s', async (_name, forgery) => {
     bench.provider.forge('jarm', forgery);
-    expect(await bench.login()).toMatchObject({ subject: null });
+    expect(await bench.login()).toMatchObject({ subject: null, status: 400 });
     expect(bench.provider.requestsTo('code')).toHaveLength(0);
   });
 
@@ -35,7 +35,7 @@ describe('signed authorization responses (JARM)', () => {
     ['another state', (claims) => void (claims.state = 'A'.repeat(43))],
   ])('refuses %s', async (_name, change) => {
     bench.provider.tamper('jarm', change);
-    expect(await bench.login()).toMatchObject({ subject: null });
+    expect(await bench.login()).toMatchObject({ subject: null, status: 400 });
     expect(bench.provider.requestsTo('code')).toHaveLength(0);
   });
 

@@ -52,6 +52,8 @@ describe.each(platforms)('onLogin on %s', (platform) => {
     ['an object', () => ({ id: 'x' })],
     ['a text that Postgres cannot store', () => 'a\u0000b'],
     ['a text that is no Unicode', () => 'a\ud800'],
+    ['a text of 1,025 bytes', () => 'ü'.repeat(512) + 'x'],
+    ['a text of 12,000 characters', () => 'x'.repeat(12_000)],
     ['a rejected promise', () => Promise.reject(new Error('canary-of-the-application'))],
     [
       'an exception',
@@ -76,6 +78,14 @@ describe.each(platforms)('onLogin on %s', (platform) => {
     expect(at.provider.revocations).toHaveLength(2);
     expect(failures).toEqual([expect.objectContaining({ code: 'server_error' })]);
     expect(await at.status(agent)).toBe(401);
+  });
+
+  it('takes a user id of 1,024 bytes', async () => {
+    onLogin = () => 'ü'.repeat(512);
+    at.provider.user({ sub: 'long-id' });
+    const agent = at.agent();
+    expect((await at.login(agent)).status).toBe(303);
+    expect(await at.status(agent)).toBe(200);
   });
 
   it('refuses a person in the words of the application, escaped', async () => {
