@@ -48,6 +48,7 @@ export type {
   RefreshOptions,
   SessionOptions,
 } from './options/options.js';
+export type { ProviderTlsOptions } from './options/client-tls.js';
 export type {
   ClientAuthentication,
   CommonProviderOptions,

@@ -1,5 +1,6 @@
 // What a provider is, as configured. Presets return these; nobody else needs to know how they differ.
 import type { JWK } from 'jose';
+import type { ProviderTlsOptions } from './client-tls.js';
 import type { OAuthProfile } from './login.js';
 
 /** How this application proves who it is at the token endpoint (RFC 6749 §2.3, RFC 7523, OIDC Core §9). */
@@ -71,7 +72,9 @@ export interface CommonProviderOptions {
   refreshTokenLifetime?: number;
   /** Deadline of one request to the provider, milliseconds, including the body. @defaultValue 10000 */
   timeout?: number;
-  /** An undici `Agent` for all requests to this provider: client certificates (`tls_client_auth`), a private CA, a proxy. */
+  /** TLS of its own for all requests to this provider: `{ cert, key }` for `tls_client_auth`, `{ ca }` for a private authority. All PEM. */
+  tls?: ProviderTlsOptions;
+  /** An undici `Dispatcher` for all requests to this provider: a proxy, limits on connections. Of the undici version that Node's own `fetch` is made of. */
   dispatcher?: object;
   authorizationEndpoint?: string;
   tokenEndpoint?: string;

@@ -2,13 +2,14 @@
 import { inspect } from 'node:util';
 import { kindOf, type Problems, shown } from './problems.js';
 import type { ClientAuthentication, ProviderDefinition } from './provider-options.js';
+import { resolveTls } from './client-tls.js';
 import { resolveSecurity } from './resolve-security.js';
 import { originFault, urlFault } from './urls.js';
 
 const KEYS = [
   'kind', 'quirks', 'name', 'displayName', 'clientId', 'clientSecret', 'clientAuthentication', 'clientPrivateKey', 'scope',
   'authorizationParams', 'loginParams', 'prompt', 'maxAge', 'acrValues', 'resource', 'claims', 'authorizationDetails',
-  'signedRequest', 'responseMode', 'par', 'dpop', 'security', 'apiOrigins', 'dispatcher', 'pushedAuthorizationRequestEndpoint',
+  'signedRequest', 'responseMode', 'par', 'dpop', 'security', 'apiOrigins', 'tls', 'dispatcher', 'pushedAuthorizationRequestEndpoint',
   'grant', 'revocation', 'keepGrant', 'staticRefreshToken', 'defaultExpiresIn', 'refreshTokenLifetime', 'timeout',
   'authorizationEndpoint', 'tokenEndpoint', 'userinfoEndpoint', 'revocationEndpoint', 'endSessionEndpoint', 'jwksUri',
   'issuer', 'userinfo', 'idTokenSignedResponseAlg', 'logoutTokenWithoutExp', 'profile',
@@ -36,7 +37,7 @@ const ALGORITHMS = [
 ];
 
 /** A provider definition with every default filled in. */
-export type ResolvedProvider = Omit<ProviderDefinition, 'clientPrivateKey'> & {
+export type ResolvedProvider = Omit<ProviderDefinition, 'clientPrivateKey' | 'tls'> & {
   readonly kind: 'oidc' | 'oauth2';
   readonly displayName: string;
   /** The configured issuer, or a synthetic one (`oauth2:name`) for providers that have none. */
@@ -119,10 +120,14 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
       : undefined;
 
   const secured = resolveSecurity(definition, problems);
+  const { tls: givenTls, ...rest } = definition;
+  const tls = resolveTls(givenTls, at('tls'));
+  if (tls && definition.dispatcher !== undefined) at('tls').add('excludes dispatcher: give one of them');
   const synthetic = definition.kind === 'oauth2' && definition.issuer === undefined;
   const keys = definition.clientPrivateKey === undefined ? [] : [definition.clientPrivateKey].flat();
   const resolved = {
-    ...definition,
+    ...rest,
+    ...(tls ? { dispatcher: tls } : {}),
     name,
     displayName: definition.displayName === undefined ? name : at('displayName').text(definition.displayName),
     clientId: at('clientId').text(definition.clientId),

@@ -23,8 +23,8 @@ export function resolveSecurity(definition: ProviderDefinition, problems: Proble
     at('idTokenSignedResponseAlg').add('HS256 needs a clientSecret');
   const method = definition.clientAuthentication;
   const certificate = method?.endsWith('tls_client_auth') === true;
-  if (certificate && definition.dispatcher === undefined)
-    at('dispatcher').add(`${method} needs an undici Agent that presents the client certificate`);
+  if (certificate && definition.tls?.cert === undefined && definition.dispatcher === undefined)
+    at('tls').add(`${method} needs a client certificate: { cert, key }`);
   const dpop = at('dpop').boolean(definition.dpop, security === 'fapi2' && !certificate);
   if (security === 'fapi2') {
     if (definition.kind !== 'oidc') at('security').add(`'fapi2' needs a provider found by its issuer: oidc()`);

@@ -1,5 +1,10 @@
 // The one door to the outside: https (loopback excepted), no redirects followed, one total deadline including the
 // body, at most 1 MiB unpacked. Connections are kept alive by Node's own pool.
+import { Agent, request as overTls } from 'node:https';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { ClientTls } from '../options/client-tls.js';
 import { isLoopback } from '../options/urls.js';
 import { ProviderError } from './provider-fault.js';
 
@@ -17,7 +22,7 @@ export interface DoorRequest {
   signal?: AbortSignal | null | undefined;
   /** Name of the provider, for the error. */
   provider: string;
-  /** An undici dispatcher of the application's own: client certificates, a private CA, a proxy. */
+  /** TLS of its own ({@link ClientTls}), or an undici dispatcher of the application's: a proxy, limits on connections. */
   dispatcher?: object | undefined;
 }
 
@@ -47,14 +52,13 @@ export async function requestProvider(request: DoorRequest): Promise<DoorAnswer>
   const signal = request.signal ? AbortSignal.any([deadline, request.signal]) : deadline;
   let response: Response | undefined;
   try {
-    response = await fetch(url, {
+    const init = {
       method: request.method ?? 'GET',
-      redirect: 'manual',
       signal,
       ...(request.headers ? { headers: request.headers } : {}),
       ...(request.body == null ? {} : { body: request.body }),
-      ...through(request.dispatcher),
-    });
+    };
+    response = await sent(url, init, request.dispatcher);
     const body = await readBounded(response, request.provider);
     const contentType = (response.headers.get('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase();
     if (response.status >= 500 || response.status === 429) throw failedStatus(response, request.provider);
@@ -79,7 +83,7 @@ export async function streamFromApi(
   { provider, dispatcher }: Pick<DoorRequest, 'provider' | 'dispatcher'>,
 ): Promise<Response> {
   try {
-    return await fetch(secured(url, provider), { ...init, redirect: 'manual', ...through(dispatcher) });
+    return await sent(secured(url, provider), init, dispatcher);
   } catch (error) {
     // The caller's own abort is the caller's business.
     if (init.signal?.aborted) throw error;
@@ -87,8 +91,72 @@ export async function streamFromApi(
   }
 }
 
-function through(dispatcher: object | undefined): RequestInit {
-  return dispatcher === undefined ? {} : ({ dispatcher } as RequestInit);
+/** Over Node's `fetch`, or with TLS of its own, which `fetch` has no way to be told of. Redirects are not followed. */
+function sent(url: URL, init: RequestInit, dispatcher: object | undefined): Promise<Response> {
+  if (dispatcher instanceof ClientTls && url.protocol === 'https:') return sentOverTls(url, init, dispatcher);
+  const through = dispatcher === undefined || dispatcher instanceof ClientTls ? {} : { dispatcher };
+  return fetch(url, { ...init, redirect: 'manual', ...through } as RequestInit);
+}
+
+/** Connections are kept per set of certificates. */
+const agents = new WeakMap<ClientTls, Agent>();
+
+function agentOf(tls: ClientTls): Agent {
+  const { cert, key, passphrase, ca } = tls;
+  let agent = agents.get(tls);
+  // Certificates are checked whatever the environment says.
+  agent ??= new Agent({ keepAlive: true, rejectUnauthorized: true, cert, key, passphrase, ca: ca && [...ca] });
+  agents.set(tls, agent);
+  return agent;
+}
+
+const DECODERS = new Map([
+  ['gzip', createGunzip],
+  ['x-gzip', createGunzip],
+  ['deflate', createInflate],
+  ['br', createBrotliDecompress],
+]);
+
+function sentOverTls(url: URL, init: RequestInit, tls: ClientTls): Promise<Response> {
+  const { method, headers, body, signal } = new Request(url, {
+    ...init,
+    ...(init.body == null ? {} : { duplex: 'half' }),
+  });
+  const text = typeof init.body === 'string' || init.body instanceof URLSearchParams ? String(init.body) : undefined;
+  return new Promise<Response>((resolve, reject) => {
+    const options = {
+      method,
+      agent: agentOf(tls),
+      signal,
+      headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) },
+    };
+    const outgoing = overTls(url, options, (incoming) => {
+      // Failures reach the reader of the body; where there is none, there is nobody to hear of them.
+      incoming.on('error', () => undefined);
+      const received = new Headers();
+      for (let at = 0; at < incoming.rawHeaders.length; at += 2)
+        received.append(incoming.rawHeaders[at]!, incoming.rawHeaders[at + 1]!);
+      const status = incoming.statusCode ?? 0;
+      const decoder = DECODERS.get(received.get('content-encoding')?.trim().toLowerCase() ?? '')?.();
+      if (decoder) pipeline(incoming, decoder).catch(() => undefined);
+      const empty = method === 'HEAD' || [204, 205, 304].includes(status);
+      if (empty) incoming.resume();
+      try {
+        resolve(
+          new Response(empty ? null : (Readable.toWeb(decoder ?? incoming) as RequestInit['body']), {
+            status,
+            headers: received,
+          }),
+        );
+      } catch (error) {
+        incoming.destroy();
+        reject(error instanceof Error ? error : new Error('unusable answer'));
+      }
+    });
+    outgoing.on('error', reject);
+    if (text !== undefined || body === null) outgoing.end(text);
+    else pipeline(Readable.fromWeb(body), outgoing).catch(reject);
+  });
 }
 
 function secured(given: string | URL, provider: string): URL {

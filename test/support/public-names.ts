@@ -77,6 +77,7 @@ export const publicNames: Readonly<Record<string, readonly string[]>> = {
     'type ProfileContext',
     'type ProviderDefinition',
     'type ProviderProfile',
+    'type ProviderTlsOptions',
     'type RefreshOptions',
     'type RekeyOptions',
     'type RekeyProgress',
