@@ -14,6 +14,7 @@ import { type CallContext, ProviderConnection } from './provider-connection.js';
 import { outline, ProviderError } from './provider-fault.js';
 import { revokeToken } from './revocation.js';
 import { parseJsonObject } from './strict-json.js';
+import { assertBinding } from './token-binding.js';
 import { LIFETIME, regularLifetime, scopeList } from './token-response.js';
 import { TokenSet } from './token-set.js';
 
@@ -274,11 +275,11 @@ export class Provider {
     return parameters;
   }
 
-  #issued(
+  async #issued(
     answer: Awaited<ReturnType<typeof client.refreshTokenGrant>>,
     requestedScope: readonly string[],
     dpopKey: string | undefined,
-  ): Issued {
+  ): Promise<Issued> {
     const tokens = new TokenSet({
       accessToken: answer.access_token,
       tokenType: answer.token_type === 'dpop' ? 'DPoP' : 'Bearer',
@@ -293,12 +294,7 @@ export class Provider {
     });
     if (tokens.idToken !== null && !this.#connection.hasVerified(tokens.idToken))
       throw new ProviderError('invalid_id_token', { provider: this.name, cause: new Error('unverified signature') });
-    const bound = tokens.tokenType === 'DPoP';
-    if (bound !== (dpopKey !== undefined)) {
-      // RFC 9449 §5: a plain bearer token where a bound one was asked for is a downgrade.
-      const reason = bound ? 'a DPoP-bound token was issued although none was asked for' : 'the token is not bound';
-      throw new ProviderError('invalid_token_response', { provider: this.name, cause: new Error(reason) });
-    }
+    await assertBinding({ provider: this.name, tokenType: tokens.tokenType, accessToken: tokens.accessToken, dpopKey });
     const claims = (answer.claims() as Record<string, unknown> | undefined) ?? null;
     return { tokens, claims, ...(dpopKey === undefined ? {} : { dpopKey }) };
   }

@@ -152,4 +152,46 @@ describe('sender-constrained tokens', () => {
     await bench.login();
     expect((await first.agent.fetch(`${app.url}/me/api`)).json()).toMatchObject({ status: 200 });
   });
+
+  /** An access token as a JWT that confirms a key. */
+  const confirming = (jkt: unknown) => {
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    return `${part({ alg: 'RS256', typ: 'at+jwt' })}.${part({ sub: 'user-1', cnf: { jkt } })}.c2lnbmF0dXJl`;
+  };
+
+  /** The provider issues such a token from now on. */
+  const confirm = (bench: LoginBench, jkt: unknown) => {
+    bench.provider.tamper('tokenResponse', (body) => ({ ...body, access_token: confirming(jkt) }));
+    bench.provider.tamper('idToken', (claims) => void delete claims.at_hash);
+  };
+
+  it.each([
+    ['another key', 'A'.repeat(43)],
+    ['no text', 5],
+    ['nothing', ''],
+  ])('A-065 discards a token whose cnf.jkt names %s', async (_what, jkt) => {
+    await using bench = await LoginBench.start(DPOP);
+    confirm(bench, jkt);
+    expect(await bench.login()).toMatchObject({ code: 'invalid_token_response', subject: null });
+    const [counts] = await bench.database.query('select count(*)::int as n from oauth_access_tokens');
+    expect(counts!.n).toBe(0);
+  });
+
+  it('A-065 discards a token bound to a key where none was asked for', async () => {
+    await using bench = await LoginBench.start();
+    confirm(bench, 'A'.repeat(43));
+    expect(await bench.login()).toMatchObject({ code: 'invalid_token_response', subject: null });
+  });
+
+  it('takes tokens that are JWTs and confirm our key, at login and at refresh', async () => {
+    await using bench = await LoginBench.start({ ...DPOP, provider: { accessTokenFormat: 'jwt' } });
+    const { agent, subject } = await bench.login();
+    expect(subject).toBe('user-1');
+    bench.provider.expireAccessTokens();
+    expect((await agent.fetch(`${bench.app.url}/me/api`)).json()).toMatchObject({ status: 200 });
+    const token = bench.provider.issued.findLast(({ kind }) => kind === 'accessToken')!.value;
+    expect(JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())).toMatchObject({
+      cnf: { jkt: expect.any(String) },
+    });
+  });
 });
