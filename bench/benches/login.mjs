@@ -166,7 +166,7 @@ async function side({ context, platform, provider, ports, stores, plan }) {
 
 export async function run(context) {
   const plan = context.quick
-    ? { concurrency: 16, rounds: 3, seconds: 1.5, warmUp: 2, oidc: { rounds: 3, seconds: 1, warmUp: 1 } }
+    ? { concurrency: 16, rounds: 3, seconds: 2, warmUp: 8, oidc: { rounds: 3, seconds: 1, warmUp: 1 } }
     : { concurrency: 16, rounds: 5, seconds: 3, warmUp: 4, oidc: { rounds: 3, seconds: 3, warmUp: 2 } };
   const needed = context.platforms.flatMap((platform) => variantsOf('login', platform, context.only));
   const variants = [...new Set([...needed, 'direct'])];

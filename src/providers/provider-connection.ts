@@ -1,5 +1,4 @@
 // One provider as seen by the protocol library: metadata and keys loaded lazily, every request through our door.
-import { AsyncLocalStorage } from 'node:async_hooks';
 import * as client from 'openid-client';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
 import { clientAuthentication } from './client-authentication.js';
@@ -17,7 +16,7 @@ import { KeySet } from './key-set.js';
 import { loadMetadata } from './metadata.js';
 import { asProviderError, ProviderError } from './provider-fault.js';
 import { parseJsonObject } from './strict-json.js';
-import { copiedHeaders, regularTokenResponse } from './token-response.js';
+import { copiedHeaders, ParsedResponse, regularTokenResponse } from './token-response.js';
 
 /** Discovered metadata is believed this long, then loaded again behind. Milliseconds. */
 const METADATA_MAX_AGE = 3_600_000;
@@ -32,16 +31,27 @@ export interface CallContext {
   onIssued?: (tokens: { accessToken: string; refreshToken: string | null }) => void;
 }
 
-/** What a running call knows besides. */
-interface RunningCall extends CallContext {
-  readonly metadata: client.ServerMetadata;
-  /** The ID token whose signature was checked. */
-  verified?: string;
+/** One operation of the library: what it works with, and what its requests learn on the way. */
+export class ProviderCall {
+  /** The ID token whose signature was checked within this call. */
+  verified: string | undefined;
+  #config: client.Configuration | undefined;
+
+  constructor(
+    readonly metadata: client.ServerMetadata,
+    readonly context: CallContext,
+    private readonly configured: (call: ProviderCall) => client.Configuration,
+  ) {}
+
+  /** A configuration of this call's own, by which its requests find back to it. */
+  get config(): client.Configuration {
+    return (this.#config ??= this.configured(this));
+  }
 }
 
 interface Loaded {
-  config: client.Configuration;
   metadata: client.ServerMetadata;
+  authentication: client.ClientAuth;
   loadedAt: number;
 }
 
@@ -50,7 +60,6 @@ export class ProviderConnection {
   readonly keySet: KeySet;
   /** Nonces for DPoP proofs, of the authorization server and of APIs. */
   readonly nonces = new DpopNonces();
-  readonly #context = new AsyncLocalStorage<RunningCall>();
   #loaded: Loaded | undefined;
   #loading: Promise<Loaded> | undefined;
 
@@ -82,11 +91,11 @@ export class ProviderConnection {
   async call<T>(
     fallback: 'provider_error' | 'invalid_token_response' | 'invalid_id_token' | 'invalid_userinfo',
     context: CallContext,
-    work: (loaded: Loaded) => Promise<T>,
+    work: (call: ProviderCall) => Promise<T>,
   ): Promise<T> {
     try {
-      const loaded = await this.load();
-      return await this.#context.run({ ...context, metadata: loaded.metadata }, () => work(loaded));
+      const { metadata, authentication } = await this.load();
+      return await work(new ProviderCall(metadata, context, (call) => this.#configured(call, authentication)));
     } catch (error) {
       throw asProviderError(error, this.definition.name, fallback);
     }
@@ -112,8 +121,16 @@ export class ProviderConnection {
     const metadata = await loadMetadata(definition);
     if (definition.security === 'fapi2') assertFapi2(metadata, definition);
     const authentication = await clientAuthentication(definition, metadata.token_endpoint_auth_methods_supported);
+    const moved = this.#loaded ? movedEndpoints(this.#loaded.metadata, metadata) : [];
+    this.#loaded = { metadata, authentication, loadedAt: this.now() };
+    if (moved.length > 0) this.moved(moved);
+    return this.#loaded;
+  }
+
+  #configured(call: ProviderCall, authentication: client.ClientAuth): client.Configuration {
+    const { definition } = this;
     const config = new client.Configuration(
-      metadata,
+      call.metadata,
       definition.clientId,
       {
         [client.clockTolerance]: CLOCK_TOLERANCE,
@@ -124,35 +141,31 @@ export class ProviderConnection {
       },
       authentication,
     );
-    config[client.customFetch] = (url, options) => this.#answer(url, options);
+    config[client.customFetch] = (url, options) => this.#answer(url, options, call);
     config.timeout = 0;
     // The door itself refuses plain http anywhere but on loopback.
     client.allowInsecureRequests(config);
-    const moved = this.#loaded ? movedEndpoints(this.#loaded.metadata, metadata) : [];
-    this.#loaded = { config, metadata, loadedAt: this.now() };
-    if (moved.length > 0) this.moved(moved);
-    return this.#loaded;
+    return config;
   }
 
   /** Answers one request of the library. Tokens are made regular and signatures checked before the library sees them. */
-  async #answer(url: string, options: client.CustomFetchOptions): Promise<Response> {
+  async #answer(url: string, options: client.CustomFetchOptions, call: ProviderCall): Promise<Response> {
     const { definition } = this;
-    const context = this.#context.getStore();
     const answer = await requestProvider({
       url,
       method: options.method,
       headers: options.headers,
       body: options.body as RequestInit['body'],
       timeout: definition.timeout,
-      signal: context?.signal,
+      signal: call.context.signal,
       provider: definition.name,
       dispatcher: definition.dispatcher,
     });
     this.nonces.note(url, answer.headers);
     // By what was asked, not by where: the same address can be spelled in many ways.
     if (options.body instanceof URLSearchParams && options.body.has('grant_type'))
-      return this.#answerTokens(answer, context);
-    if (answer.contentType === 'application/jwt' && answer.status === 200) return this.#answerUserinfo(answer, context);
+      return this.#answerTokens(answer, call);
+    if (answer.contentType === 'application/jwt' && answer.status === 200) return this.#answerUserinfo(answer, call);
     // The library reads JSON whatever the content type says. What is no strict JSON object is no body at all.
     const body = answer.status < 300 && !isJsonObject(answer) ? null : answer.body;
     return new Response(body && body.length > 0 ? new Uint8Array(body) : null, {
@@ -161,34 +174,29 @@ export class ProviderConnection {
     });
   }
 
-  /** True when the signature of this ID token was checked within the running call. */
-  hasVerified(idToken: string): boolean {
-    return this.#context.getStore()?.verified === idToken;
-  }
-
-  async #answerTokens(answer: DoorAnswer, context: RunningCall | undefined): Promise<Response> {
+  async #answerTokens(answer: DoorAnswer, call: ProviderCall): Promise<Response> {
     const { name: provider, quirks = {}, kind } = this.definition;
     const response = regularTokenResponse(answer, { provider, quirks, keepIdToken: kind === 'oidc' });
-    if (response.status !== 200 || response.headers.get('content-type') !== 'application/json') return response;
-    const body = (await response.clone().json()) as Record<string, unknown>;
+    if (response.status !== 200 || !(response instanceof ParsedResponse)) return response;
+    const body = response.parsed;
     if (typeof body.access_token === 'string') {
-      context?.onIssued?.({
+      call.context.onIssued?.({
         accessToken: body.access_token,
         refreshToken: typeof body.refresh_token === 'string' ? body.refresh_token : null,
       });
     }
     // The specification lets a client skip the signature here (OIDC Core §3.1.3.7, 6); we do not.
     if (typeof body.id_token === 'string') {
-      const verified = await this.#verified(body.id_token, context?.metadata.id_token_signing_alg_values_supported);
+      const verified = await this.#verified(body.id_token, call.metadata.id_token_signing_alg_values_supported);
       assertAccessTokenHash(verified, body.access_token, provider);
-      if (context) context.verified = body.id_token;
+      call.verified = body.id_token;
     }
     return response;
   }
 
   /** Signed userinfo, as the plain answer that it vouches for. */
-  async #answerUserinfo(answer: DoorAnswer, context: RunningCall | undefined): Promise<Response> {
-    const advertised = context?.metadata.userinfo_signing_alg_values_supported as readonly string[] | undefined;
+  async #answerUserinfo(answer: DoorAnswer, call: ProviderCall): Promise<Response> {
+    const advertised = call.metadata.userinfo_signing_alg_values_supported as readonly string[] | undefined;
     const { claims } = await this.#verified(answer.body.toString('utf8').trim(), advertised);
     assertUserinfoParties(claims, this.definition);
     const headers = copiedHeaders(answer.headers);

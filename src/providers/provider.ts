@@ -10,7 +10,7 @@ import { importPrivateKey } from './client-authentication.js';
 import { assertIdTokenClaims } from './id-token.js';
 import { acceptedAlgorithms } from './id-token-signature.js';
 import { type JarmParameters, jarmParameters } from './jarm.js';
-import { type CallContext, ProviderConnection } from './provider-connection.js';
+import { type CallContext, type ProviderCall, ProviderConnection } from './provider-connection.js';
 import { outline, ProviderError } from './provider-fault.js';
 import { revokeToken } from './revocation.js';
 import { parseJsonObject } from './strict-json.js';
@@ -147,7 +147,8 @@ export class Provider {
     const issued = await this.#connection.call(
       oidc ? 'invalid_id_token' : 'invalid_token_response',
       { onIssued: exchange.onIssued },
-      async ({ config }) => {
+      async (call) => {
+        const { config } = call;
         const answer = await client.authorizationCodeGrant(
           config,
           currentUrl,
@@ -161,7 +162,7 @@ export class Provider {
           this.#tokenParameters(definition.resource),
           await this.#connection.dpop(config, exchange.dpopKey),
         );
-        return this.#issued(answer, exchange.requestedScope, exchange.dpopKey);
+        return this.#issued(answer, call, exchange.requestedScope, exchange.dpopKey);
       },
     );
     if (issued.claims) {
@@ -244,12 +245,13 @@ export class Provider {
       ...(request.signal ? { signal: request.signal } : {}),
       ...(request.onIssued ? { onIssued: request.onIssued } : {}),
     };
-    return this.#connection.call('invalid_token_response', context, async ({ config }) => {
+    return this.#connection.call('invalid_token_response', context, async (call) => {
+      const { config } = call;
       const parameters = this.#tokenParameters(request.resource ?? this.definition.resource);
       if (request.scope) parameters.set('scope', request.scope.join(' '));
       const proof = await this.#connection.dpop(config, request.dpopKey);
       const answer = await client.refreshTokenGrant(config, request.refreshToken, parameters, proof);
-      return this.#issued(answer, request.scope ?? request.grantedScope, request.dpopKey);
+      return this.#issued(answer, call, request.scope ?? request.grantedScope, request.dpopKey);
     });
   }
 
@@ -277,6 +279,7 @@ export class Provider {
 
   async #issued(
     answer: Awaited<ReturnType<typeof client.refreshTokenGrant>>,
+    call: ProviderCall,
     requestedScope: readonly string[],
     dpopKey: string | undefined,
   ): Promise<Issued> {
@@ -292,7 +295,7 @@ export class Provider {
         this.definition.refreshTokenLifetime ??
         null,
     });
-    if (tokens.idToken !== null && !this.#connection.hasVerified(tokens.idToken))
+    if (tokens.idToken !== null && call.verified !== tokens.idToken)
       throw new ProviderError('invalid_id_token', { provider: this.name, cause: new Error('unverified signature') });
     await assertBinding({ provider: this.name, tokenType: tokens.tokenType, accessToken: tokens.accessToken, dpopKey });
     const claims = (answer.claims() as Record<string, unknown> | undefined) ?? null;

@@ -8,6 +8,19 @@ import { parseJsonObject } from './strict-json.js';
 /** The member under which the checked lifetime travels; the library knows nothing of it. */
 export const LIFETIME = 'urn:nest-oauth-client:lifetime';
 
+/** An answer whose JSON is parsed already; the library asks for it by `json()`. */
+export class ParsedResponse extends Response {
+  constructor(
+    readonly parsed: Readonly<Record<string, unknown>>,
+    init: ResponseInit,
+  ) {
+    super(null, init);
+  }
+
+  /** The parsed body; may be asked for more than once. */
+  override readonly json = (): Promise<Record<string, unknown>> => Promise.resolve({ ...this.parsed });
+}
+
 /** Longest believed lifetime: ten years, in seconds. */
 const MAX_LIFETIME = 315_360_000;
 
@@ -18,7 +31,7 @@ const MAX_LIFETIME = 315_360_000;
 export function regularTokenResponse(
   answer: DoorAnswer,
   options: { provider: string; quirks: ProviderQuirks; keepIdToken: boolean },
-): Response {
+): Response | ParsedResponse {
   const { provider, quirks } = options;
   const form = answer.contentType === 'application/x-www-form-urlencoded' && quirks.formEncodedTokens === true;
   if (!form && answer.contentType !== 'application/json') {
@@ -30,7 +43,11 @@ export function regularTokenResponse(
   if (typeof body.error === 'string') {
     // RFC 6749 §5.2 wants 400 or 401; some servers say 200, and an error is an error whatever its status.
     const error = quirks.errorNames?.get(body.error) ?? body.error;
-    return json({ error }, answer.status === 401 ? 401 : 400, answer.headers);
+    // The library clones an error before it reads it.
+    return new Response(JSON.stringify({ error }), {
+      status: answer.status === 401 ? 401 : 400,
+      headers: jsonHeaders(answer.headers),
+    });
   }
   if (answer.status !== 200) return plain(answer);
   for (const key of ['refresh_token', 'id_token', 'scope', 'expires_in'] as const) {
@@ -53,7 +70,10 @@ export function regularTokenResponse(
   const lifetime = regularLifetime(body.expires_in);
   // 0 is not positive for the library, yet it means something: the token is already expired. It travels beside.
   delete body.expires_in;
-  return json(lifetime === null ? body : { ...body, [LIFETIME]: lifetime }, 200, answer.headers);
+  return new ParsedResponse(lifetime === null ? body : { ...body, [LIFETIME]: lifetime }, {
+    status: 200,
+    headers: jsonHeaders(answer.headers),
+  });
 }
 
 /**
@@ -95,10 +115,10 @@ function plain(answer: DoorAnswer): Response {
 }
 
 /** Keeps the other headers: `DPoP-Nonce` and `WWW-Authenticate` matter to the library. */
-function json(body: object, status: number, given: Headers): Response {
+function jsonHeaders(given: Headers): Headers {
   const headers = copiedHeaders(given);
   headers.set('content-type', 'application/json');
-  return new Response(JSON.stringify(body), { status, headers });
+  return headers;
 }
 
 /** Headers of a body that is already decoded. */
