@@ -5,7 +5,7 @@ import { Listener } from '../database/listener.service.js';
 import { GRANT_CHANNEL, LeaseRepository } from './lease.repository.js';
 
 /** Time between two polls, milliseconds. One statement a poll, however many grants are waited for. */
-const POLL_INTERVAL = 100;
+const POLL_INTERVAL = 50;
 
 interface Waiter {
   grantId: string;

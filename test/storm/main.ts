@@ -67,10 +67,11 @@ function report(outcome: Outcome): void {
     waitP50Ms,
     waitP99Ms,
     maxConnections,
+    load,
   } = outcome;
   console.log(`${pass ? 'pass' : 'FAIL'}  ${scenario}: ${processes} processes, ${grants} grants`);
   console.log(
-    `      calls ${calls}, provider refreshes ${refreshes}, errors ${errors}, families lost ${familiesLost}, wait p50 ${waitP50Ms} ms, p99 ${waitP99Ms} ms, connections ${maxConnections}`,
+    `      calls ${calls}, provider refreshes ${refreshes}, errors ${errors}, families lost ${familiesLost}, wait p50 ${waitP50Ms} ms, p99 ${waitP99Ms} ms, connections ${maxConnections}, load ${load}`,
   );
   for (const note of outcome.notes) console.log(`      ${note}`);
 }

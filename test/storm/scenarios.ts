@@ -1,5 +1,6 @@
 // The storm: several processes, one Postgres, one provider that rotates refresh tokens and revokes a family on reuse.
 import { type ChildProcess, fork } from 'node:child_process';
+import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
@@ -20,6 +21,8 @@ export interface Outcome {
   waitP99Ms: number;
   /** Connections to the database at most, all processes together. */
   maxConnections: number;
+  /** Load average of the last minute when it ended: waiting times mean little on a busy machine. */
+  load: number;
   pass: boolean;
   /** What was wrong, or worth knowing. */
   notes: string[];
@@ -47,7 +50,8 @@ const worker = fileURLToPath(new URL('./worker.mjs', import.meta.url));
 /** Nothing listens there. */
 const NOWHERE = 'postgres://nobody@127.0.0.1:9/none';
 
-class Process {
+/** One process of the storm, which does as it is told. */
+export class Process {
   readonly ready: Promise<void>;
   isReady = false;
   /** The longest refresh of the last burst, request to answer. */
@@ -99,6 +103,11 @@ class Process {
     });
   }
 
+  /** Blocks its event loop. */
+  block(milliseconds: number): void {
+    this.child.send({ kind: 'block', milliseconds });
+  }
+
   end(): Promise<void> {
     return endChild(this.child);
   }
@@ -142,7 +151,15 @@ export async function burst(
     grants: count,
     callers,
     latency,
-  }: { processes: number; grants: number; callers: number; latency: [number, number] },
+    allowance = 250,
+  }: {
+    processes: number;
+    grants: number;
+    callers: number;
+    latency: [number, number];
+    /** What waiters may wait beyond the refresh itself at the 99th percentile, milliseconds. */
+    allowance?: number;
+  },
 ): Promise<Outcome> {
   const { provider, pool } = setting;
   const grants = await seed(pool, provider, count);
@@ -174,8 +191,8 @@ export async function burst(
     if (refreshes !== count) notes.push(`${refreshes} refreshes instead of ${count}`);
     // With one grant the wait is the refresh; with many it is the machine that is measured.
     const refreshMs = Math.max(...workers.map((one) => one.refreshMs));
-    if (count === 1 && outcome.waitP99Ms > refreshMs + 250)
-      notes.push(`the waiters' p99 is above the refresh (${refreshMs} ms) + 250 ms`);
+    if (count === 1 && outcome.waitP99Ms > refreshMs + allowance)
+      notes.push(`the waiters' p99, ${outcome.waitP99Ms} ms, is above the refresh (${refreshMs} ms) + ${allowance} ms`);
     return { ...outcome, pass: notes.length === 0 && outcome.errors === 0 && outcome.familiesLost === 0 };
   } finally {
     slow.clear();
@@ -186,7 +203,18 @@ export async function burst(
 /** SIGKILL every 500 ms under load; then every grant is usable or says `reauth_required`, none is stuck past its lease. */
 export async function kills(
   setting: Setting,
-  { processes, grants: count, seconds }: { processes: number; grants: number; seconds: number },
+  {
+    processes,
+    grants: count,
+    seconds,
+    waitForLeases = true,
+  }: {
+    processes: number;
+    grants: number;
+    seconds: number;
+    /** False: leases are moved into the past instead, by as long as they may last. */
+    waitForLeases?: boolean;
+  },
 ): Promise<Outcome> {
   const { provider, pool } = setting;
   const timeout = 2_000;
@@ -216,7 +244,13 @@ export async function kills(
     await Promise.all(workers.map((one) => one.end()));
     await watch.stop();
     // A lease lasts for the provider's deadline and 30 s more: then nothing may be left of the killed ones.
-    await sleep(timeout + 30_500);
+    const longest = timeout + 30_500;
+    if (waitForLeases) await sleep(longest);
+    else
+      await pool.query(
+        `update oauth_grants set lease_until = lease_until - make_interval(secs => $1) where lease_until is not null`,
+        [longest / 1000],
+      );
     const notes: string[] = [];
     await pool.query(
       `update oauth_access_tokens set issued_at = now() - interval '2 hours', expires_at = now() - interval '1 hour' where grant_id = any($1)`,
@@ -339,6 +373,7 @@ function summary(
     waitP50Ms: at(0.5),
     waitP99Ms: at(0.99),
     maxConnections: of.watch.max,
+    load: Math.round(loadavg()[0]! * 100) / 100,
     notes: of.notes,
   };
 }

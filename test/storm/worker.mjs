@@ -75,6 +75,7 @@ process.on('message', async (/** @type {any} */ message) => {
     }
   }
   if (message.kind === 'stop') busy = false;
+  if (message.kind === 'block') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, message.milliseconds);
 });
 process.on('disconnect', () => process.exit(0));
 process.send?.({ kind: 'ready' });
