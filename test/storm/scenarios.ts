@@ -43,6 +43,8 @@ interface Result {
   grantId: string;
   value?: string;
   error?: string;
+  /** The cause of the error. */
+  because?: string;
   ms: number;
 }
 
@@ -256,14 +258,16 @@ export async function kills(
       `update oauth_access_tokens set issued_at = now() - interval '2 hours', expires_at = now() - interval '1 hour' where grant_id = any($1)`,
       [ids],
     );
-    const last = Process.start(setting, { timeout, poolSize: 10, floor: 0 });
+    // Its own deadline is not what is judged: all grants at once, cold, on a busy machine take longer than one refresh.
+    const last = Process.start(setting, { timeout: 10_000, poolSize: 10, floor: 0 });
     await last.ready;
     const after = await last.burst(ids, 1);
     await last.end();
     const usable = after.filter((result) => result.value !== undefined);
     const ended = after.filter((result) => result.error === 'reauth_required');
     const stuck = after.filter((result) => result.value === undefined && result.error !== 'reauth_required');
-    for (const result of stuck.slice(0, 3)) notes.push(`grant ${result.grantId} is stuck: ${result.error}`);
+    for (const result of stuck.slice(0, 3))
+      notes.push(`grant ${result.grantId} is stuck: ${result.error} (${result.because ?? 'no cause'})`);
     notes.push(...complaintsOf(usable, grants, provider));
     const lost = provider.counters.familiesRevoked - before.familiesRevoked;
     if (lost > killed) notes.push(`${lost} families lost by ${killed} kills`);

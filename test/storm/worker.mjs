@@ -51,6 +51,7 @@ async function call(grantId, request) {
     return {
       grantId,
       error: /** @type {{ code?: string }} */ (error).code ?? String(error),
+      because: /** @type {{ cause?: { message?: string } }} */ (error).cause?.message,
       ms: performance.now() - began,
     };
   }
