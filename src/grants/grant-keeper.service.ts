@@ -37,19 +37,20 @@ export class GrantKeeper implements OnApplicationBootstrap, OnApplicationShutdow
     while (!this.#stop.signal.aborted) {
       const due = await this.grants.lapsing(this.options.refresh.keepAlive, BATCH).catch(() => []);
       const pause = interval / (due.length + 1);
-      for (const grantId of due) {
+      for (const grant of due) {
         await this.#pause(pause);
-        if (!this.#stop.signal.aborted) await this.#keep(grantId);
+        if (!this.#stop.signal.aborted) await this.#keep(grant);
       }
       await this.#pause(pause);
     }
   }
 
-  async #keep(grantId: string): Promise<void> {
+  async #keep({ id: grantId, token_stamp: stamp }: { id: string; token_stamp: string | null }): Promise<void> {
     try {
       const row = await this.grants.byId(grantId, '');
-      if (row?.status === 'active' && row.refreshable)
-        await this.refresher.refresh(row, { audience: '', unwanted: row.token_stamp });
+      // Another instance has the same list: what it has refreshed since is not due any more.
+      if (row?.status === 'active' && row.refreshable && row.token_stamp === stamp)
+        await this.refresher.refresh(row, { audience: '', unwanted: stamp });
     } catch (error) {
       this.#logger.debug(
         `grant ${grantId} was not kept alive: ${error instanceof Error ? error.message : 'unknown error'}`,

@@ -107,9 +107,9 @@ export class GrantRepository {
   }
 
   /** Account-bound grants, unused since half that time, whose refresh token lapses within it. @param within seconds */
-  async lapsing(within: number, limit: number): Promise<string[]> {
-    const rows = await this.database.query<{ id: string }>(
-      `select g.id
+  async lapsing(within: number, limit: number): Promise<{ id: string; token_stamp: string | null }[]> {
+    return this.database.query<{ id: string; token_stamp: string | null }>(
+      `select g.id, t.issued_at::text as token_stamp
        from oauth_grants g left join oauth_access_tokens t on t.grant_id = g.id and t.audience = ''
        where g.status = 'active' and g.session_id is null and g.refresh_token is not null
          and g.refresh_expires_at > now() and g.refresh_expires_at < now() + make_interval(secs => $1::double precision)
@@ -119,7 +119,6 @@ export class GrantRepository {
       [within, limit],
       { retry: true },
     );
-    return rows.map((row) => row.id);
   }
 
   /** True while another active grant of this identity exists: at some providers one revocation would end it too. */
