@@ -30,8 +30,9 @@ export interface Connection extends Queryable {
 
 /** Runs something with a connection, and closes it. */
 export async function withDatabase<T>(given: Arguments, work: (database: Connection) => Promise<T>): Promise<T> {
+  // A variable that is set to nothing would lead to whatever server is the default one.
   const url = given['database-url'] ?? process.env.DATABASE_URL;
-  if (url === undefined) throw new UsageError('no database: give --database-url or set DATABASE_URL');
+  if (!url) throw new UsageError('no database: give --database-url or set DATABASE_URL');
   const pool = new pg.Pool({ connectionString: url, max: 2, connectionTimeoutMillis: 10_000 });
   pool.on('error', () => undefined);
   const database: Connection = {

@@ -63,7 +63,8 @@ export class Rekeyer {
           left += batch.passedOver;
           seen += rows.length;
           options.onProgress?.({ column: nameOf(column), seen, resealed, failed });
-          if (options.pause) await sleep(options.pause);
+          // Where nothing was due, an earlier run was here: this one catches up with it.
+          if (options.pause && batch.due > 0) await sleep(options.pause);
         }
       }
     }
@@ -88,7 +89,7 @@ export class Rekeyer {
   async #resealBatch(
     column: SealedColumn,
     rows: readonly SealedRow[],
-  ): Promise<{ resealed: number; failed: number; passedOver: number }> {
+  ): Promise<{ due: number; resealed: number; failed: number; passedOver: number }> {
     const due = rows.filter(({ value }) => sealedKeyId(value) !== this.sealer.keyRing.currentKeyId);
     const results = await Promise.all(
       due.map(({ key, value }) =>
@@ -100,7 +101,12 @@ export class Rekeyer {
     );
     const sealed = results.filter((row) => row !== null);
     const resealed = sealed.length === 0 ? 0 : await this.repository.replace(column, sealed);
-    return { resealed, failed: due.length - sealed.length, passedOver: sealed.length - resealed };
+    return {
+      due: due.length,
+      resealed,
+      failed: due.length - sealed.length,
+      passedOver: sealed.length - resealed,
+    };
   }
 
   async *#batches(column: SealedColumn, limit: number, headerOnly: boolean): AsyncGenerator<SealedRow[]> {

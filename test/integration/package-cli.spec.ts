@@ -1,0 +1,143 @@
+// The command line of the installed package, every command against a real database.
+import { readFileSync, symlinkSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createTestDatabase } from '../support/database.js';
+import { TEST_KEY } from '../support/app.js';
+import { type Grants, startGrants } from '../support/grants.js';
+import { type Finished, userProject, type UserProject } from '../support/packed-package.js';
+
+const OLD = { id: 'test', secret: TEST_KEY };
+const NEW_SECRET = 'bmV3LWtleS1uZXcta2V5LW5ldy1rZXktbmV3LTAxMjM';
+const NEW = { id: 'new', secret: NEW_SECRET };
+
+describe('nest-oauth, installed', () => {
+  let project: UserProject;
+  let grants: Grants;
+  const outputs: string[] = [];
+
+  beforeAll(async () => {
+    [project, grants] = await Promise.all([userProject(), startGrants()]);
+    // As npm does: the file that `bin` names, under the command's name.
+    const own = join(project.folder, 'node_modules', 'nest-oauth-client');
+    const manifest = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8')) as { bin: Record<string, string> };
+    mkdirSync(join(project.folder, 'node_modules', '.bin'));
+    for (const [name, file] of Object.entries(manifest.bin))
+      symlinkSync(join(own, file), join(project.folder, 'node_modules', '.bin', name));
+    expect(readFileSync(join(own, manifest.bin['nest-oauth']!), 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+    project.write('keys.json', JSON.stringify([NEW, OLD]));
+    await grants.logIn('user-1');
+    await grants.logIn('user-2');
+  }, 300_000);
+  afterAll(async () => {
+    project?.[Symbol.dispose]();
+    await grants?.[Symbol.asyncDispose]();
+  });
+
+  async function run(args: string[], environment: Record<string, string> = {}): Promise<Finished> {
+    const finished = await project.node([join('node_modules', '.bin', 'nest-oauth'), ...args], environment);
+    if (args[1] !== 'generate') outputs.push(finished.output);
+    return finished;
+  }
+  const database = (): Record<string, string> => ({ DATABASE_URL: grants.database.url });
+  const keys = ['--keys', 'keys.json'];
+
+  it('prints keys that can be used, each another one, and nothing besides', async () => {
+    const [one, two] = await Promise.all([run(['keys', 'generate']), run(['keys', 'generate'])]);
+    for (const { code, output } of [one, two]) {
+      expect([code, output]).toEqual([0, expect.stringMatching(/^[\w-]{43}\n$/)]);
+      expect(Buffer.from(output.trim(), 'base64url')).toHaveLength(32);
+    }
+    expect(one.output).not.toBe(two.output);
+  });
+
+  it('helps, and says what is wrong with a call: exit code 2, with the usage', async () => {
+    expect(await run(['--help'])).toMatchObject({ code: 0, output: expect.stringContaining('nest-oauth <command>') });
+    const url = { DATABASE_URL: grants.database.url };
+    const wrong: [string[], Record<string, string>, string][] = [
+      [[], {}, 'a command is missing'],
+      [['nonsense'], {}, 'there is no command "nonsense"'],
+      [['keys'], {}, 'keys takes: generate, report, retire <id>'],
+      [['keys', 'retire'], url, 'keys takes'],
+      [['rekey', '--nonsense'], url, '--nonsense'],
+      [['keys', 'report'], { DATABASE_URL: '' }, 'no database: give --database-url or set DATABASE_URL'],
+      [['rekey'], url, 'no keys: give --keys FILE or set OAUTH_KEYS'],
+      [['rekey', ...keys, '--batch-size', '0'], url, 'batch-size'],
+      [['rekey'], { ...url, OAUTH_KEYS: `new:${NEW_SECRET.slice(1)}` }, 'must be 32 bytes'],
+    ];
+    for (const [args, environment, message] of wrong) {
+      const { code, output } = await run(args, environment);
+      expect([args, output]).toEqual([args, expect.stringContaining(message)]);
+      if (message !== '')
+        expect([args, code, output]).toEqual([args, 2, expect.stringContaining('nest-oauth <command>')]);
+      expect(output).not.toMatch(/\n\s+at /);
+    }
+  });
+
+  it('fails plainly where there is no database, or none of ours', async () => {
+    const away = await run([
+      'keys',
+      'report',
+      '--database-url',
+      'postgres://somebody:hidden-password@127.0.0.1:9/none',
+    ]);
+    expect([away.code, away.output]).toEqual([1, expect.stringContaining('nest-oauth: ')]);
+    expect(away.output).not.toContain('hidden-password');
+    expect(away.output).not.toMatch(/\n\s+at /);
+    await using empty = await createTestDatabase({ from: 'empty' });
+    const ill = await run(['doctor', '--database-url', empty.url, ...keys]);
+    expect([ill.code, ill.output]).toEqual([1, expect.stringMatching(/problem\s+migrations: pending: .*OAuth/)]);
+  });
+
+  it('reports, refuses to retire, examines, seals anew, and retires: the application goes on with the new key', async () => {
+    const report = JSON.parse((await run(['keys', 'report', '--json'], database())).output) as {
+      keyId: string;
+      rows: number;
+    }[];
+    expect(new Set(report.map(({ keyId }) => keyId))).toEqual(new Set(['test']));
+    const values = report.reduce((sum, { rows }) => sum + rows, 0);
+    expect(values).toBeGreaterThanOrEqual(6);
+    const told = await run(['keys', 'report'], database());
+    expect([told.code, told.output]).toEqual([0, expect.stringContaining(`test: ${values} values\n`)]);
+    expect(told.output).toMatch(/ {2}oauth_grants\.refresh_token: 2\n/);
+
+    expect(await run(['keys', 'retire', 'test', ...keys], database())).toMatchObject({
+      code: 1,
+      output: expect.stringContaining(`refused: "test" still seals ${values} values`),
+    });
+    const before = await run(['doctor', ...keys], database());
+    expect([before.code, before.output]).toEqual([0, expect.stringContaining('run "nest-oauth rekey"')]);
+    expect(before.output).toMatch(/ok\s+listen: the connection is direct/);
+    const lost = await run(['doctor', '--json'], { ...database(), OAUTH_KEYS: `new:${NEW_SECRET}` });
+    expect(lost.code).toBe(1);
+    expect(JSON.parse(lost.output)).toContainEqual({
+      check: 'keys',
+      level: 'problem',
+      message: expect.stringContaining('"test", which is not configured here'),
+    });
+
+    const rekeyed = await run(['rekey', ...keys, '--batch-size', '2'], database());
+    expect([rekeyed.code, rekeyed.output]).toEqual([
+      0,
+      expect.stringContaining(`${values} values sealed anew with "new"`),
+    ]);
+    const again = await run(['rekey', '--json'], { ...database(), OAUTH_KEYS: `new:${NEW_SECRET},test:${TEST_KEY}` });
+    expect(JSON.parse(again.output)).toEqual({ resealed: 0, failed: 0, current: 'new', left: {} });
+    expect(await run(['keys', 'retire', 'test', ...keys], database())).toMatchObject({ code: 0 });
+    expect(await run(['keys', 'retire', 'new', ...keys], database())).toMatchObject({
+      code: 1,
+      output: expect.stringContaining('is the current key'),
+    });
+    expect(await run(['doctor', ...keys], database())).toMatchObject({ code: 0 });
+
+    const later = await grants.another({ encryption: { keys: [NEW] } });
+    await grants.expire();
+    for (const { id } of await grants.database.query<{ id: string }>('select id from oauth_grants'))
+      expect((await later.tokens.getAccessToken(id)).value).toBeTruthy();
+  });
+
+  it('D-044 shows no key in anything it says', () => {
+    expect(outputs.length).toBeGreaterThan(15);
+    for (const output of outputs)
+      for (const secret of [TEST_KEY, NEW_SECRET, NEW_SECRET.slice(1)]) expect(output).not.toContain(secret);
+  });
+});
