@@ -51,6 +51,7 @@ export class LeaseRepository {
        where id = $1::uuid and status = 'active' and version = $2::integer and (lease_until is null or lease_until < now())
        returning refresh_token, dpop_key, refresh_sent_at is not null as unanswered, lost_answers`,
       [lease.grantId, lease.version, lease.owner, lease.seconds],
+      { prepared: true },
     );
     return row;
   }
@@ -61,6 +62,7 @@ export class LeaseRepository {
       `update oauth_grants set refresh_sent_at = clock_timestamp(), lost_answers = $4::integer
        where id = $1::uuid and status = 'active' and version = $2::integer and lease_owner = $3::uuid and lease_until > now() returning 1 as noted`,
       [lease.grantId, lease.version, lease.owner, lease.lostAnswers],
+      { prepared: true },
     );
     return rows.length === 1;
   }
@@ -82,6 +84,7 @@ export class LeaseRepository {
        )
        select pg_notify('${GRANT_CHANNEL}', id::text) from released`,
       [lease.grantId, lease.owner, journal.pause, journal.unanswered, journal.lostAnswers],
+      { prepared: true },
     );
   }
 
@@ -135,6 +138,7 @@ export class LeaseRepository {
         write.expiresIn,
         write.underFloor,
       ],
+      { prepared: true },
     );
     return row;
   }
