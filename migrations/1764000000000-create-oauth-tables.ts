@@ -17,7 +17,8 @@ export class CreateOAuthTables1764000000000 implements MigrationInterface {
         created_at timestamptz not null default now(),
         expires_at timestamptz not null,
         consumed_at timestamptz,
-        outcome text not null default 'pending'
+        outcome text not null default 'pending',
+        replaced_hash bytea
       )`);
     await runner.query(`create index oauth_states_browser_hash_idx on oauth_states (browser_hash, created_at)`);
     await runner.query(`create index oauth_states_expires_at_idx on oauth_states (expires_at)`);

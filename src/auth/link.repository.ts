@@ -10,6 +10,8 @@ export interface Rotation {
   tokenHash: Buffer;
   /** Sealed for the new id. */
   idToken: string | null;
+  /** The login that linked. */
+  stateHash: Buffer;
 }
 
 /** Links. */
@@ -32,17 +34,22 @@ export class LinkRepository {
   }
 
   /** Gives a live session a new id and cookie. @returns seconds until its absolute end; undefined when it has ended meanwhile */
-  async rotate(tx: Queryable, { id, newId, tokenHash, idToken }: Rotation): Promise<number | undefined> {
+  async rotate(tx: Queryable, { id, newId, tokenHash, idToken, stateHash }: Rotation): Promise<number | undefined> {
     const [row] = await tx.query<{ seconds: number }>(
-      `with rotated as (
-         update oauth_sessions set id = $2::uuid, token_hash = $3::bytea, id_token = $4::text
-         where id = $1::uuid and expires_at > now() and idle_expires_at > now()
-         returning extract(epoch from expires_at - now())::double precision as seconds
+      `with before as (
+         select id, token_hash from oauth_sessions
+         where id = $1::uuid and expires_at > now() and idle_expires_at > now() for update
+       ), rotated as (
+         update oauth_sessions s set id = $2::uuid, token_hash = $3::bytea, id_token = $4::text
+         from before where s.id = before.id
+         returning before.token_hash as replaced, extract(epoch from s.expires_at - now())::double precision as seconds
        ), moved as (
          update oauth_grants set session_id = $2::uuid where session_id = $1::uuid and exists (select 1 from rotated)
+       ), noted as (
+         update oauth_states set replaced_hash = rotated.replaced from rotated where state_hash = $5::bytea
        )
        select seconds from rotated`,
-      [id, newId, tokenHash, idToken],
+      [id, newId, tokenHash, idToken, stateHash],
     );
     return row?.seconds;
   }

@@ -78,7 +78,10 @@ export class LinkService {
       const result = await this.writes.write(tx, { ...prepared, oldTokenHash: null });
       if (result.session_seconds === null) throw this.logins.refusal(result, provider);
       await this.links.discardSession(tx, prepared.session.id);
-      const left = await this.links.rotate(tx, { id: session.id, newId, tokenHash: sha256(token), idToken });
+      const left = await this.links.rotate(tx, {
+        ...{ id: session.id, newId, tokenHash: sha256(token), idToken },
+        stateHash: prepared.stateHash,
+      });
       if (left === undefined)
         throw new OAuthError('invalid_state', { provider, cause: new Error('the session has ended meanwhile') });
       return { accountId: result.account_id!, seconds: left };

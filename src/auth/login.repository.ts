@@ -135,7 +135,7 @@ const WRITE_LOGIN = `
          (select least(now() + make_interval(secs => $23::double precision), $29::timestamptz) as at) ends
     returning extract(epoch from expires_at - now())::double precision as seconds
   ), closed as (
-    update oauth_states set outcome = 'done' where state_hash = $1::bytea and exists (select 1 from session)
+    update oauth_states set outcome = 'done', replaced_hash = (select $27::bytea from ended) where state_hash = $1::bytea and exists (select 1 from session)
   )
   select exists (select 1 from logged_out) as logged_out,
          (select id from account) as account_id, (select user_id from account) as user_id, (select first_login from account) as first_login,

@@ -45,13 +45,16 @@ export class SessionGuard implements CanActivate {
   }
 
   #admit(request: WebRequest, policy: Policy, { session, stale }: RequestSession): boolean | Promise<boolean> {
-    if (!session)
-      throw new OAuthError('unauthenticated', {
-        clearSession: stale,
-        loginUrl: this.urls.loginBackTo(request.landing),
-      });
+    if (!session) return this.#refuse(request, stale);
     if (!policy.plain || this.options.loadUser) return this.#admitSlowly(request, policy, session);
     return attach(request.native, session, session.user);
+  }
+
+  async #refuse(request: WebRequest, stale: boolean): Promise<never> {
+    throw new OAuthError('unauthenticated', {
+      clearSession: stale && !(await this.sessions.isReplaced(request)),
+      loginUrl: this.urls.loginBackTo(request.landing),
+    });
   }
 
   async #admitSlowly(request: WebRequest, policy: Policy, session: OAuthSession): Promise<boolean> {

@@ -80,6 +80,21 @@ export class SessionRepository {
     return this.#find(`${LOOKUP} and s.id = $1::uuid`, [id], false);
   }
 
+  /**
+   * True when a login of this browser put a new cookie in the place of this one a moment ago. The tombstone of that login
+   * says so; it lets nobody in.
+   */
+  async wasReplaced(tokenHash: Buffer, browserHash: Buffer): Promise<boolean> {
+    const rows = await this.database.query(
+      `select 1 as found from oauth_states
+       where browser_hash = $2::bytea and replaced_hash = $1::bytea and consumed_at > now() - interval '2 minutes'
+       limit 1`,
+      [tokenHash, browserHash],
+      { retry: true, prepared: true },
+    );
+    return rows.length > 0;
+  }
+
   /** Those of these sessions that are alive. */
   async aliveAmong(ids: readonly string[]): Promise<string[]> {
     const rows = await this.database.query<{ id: string }>(

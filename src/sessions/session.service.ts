@@ -1,7 +1,7 @@
 // Sessions for guards, controllers and applications: find, list, end.
 import { Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import { lockKey } from '../crypto/digest.js';
+import { lockKey, sha256 } from '../crypto/digest.js';
 import { isId } from '../crypto/random.js';
 import { Database } from '../database/database.service.js';
 import { OAuthError } from '../errors/oauth-error.js';
@@ -79,9 +79,21 @@ export class SessionService {
   async required(request: WebRequest): Promise<OAuthSession> {
     if (!request.isSafe && request.isForeign(this.options.origin)) throw new OAuthError('cross_site');
     const { session, stale } = await this.ofRequest(request);
-    if (!session) throw new OAuthError('unauthenticated', { clearSession: stale });
+    if (!session) throw new OAuthError('unauthenticated', { clearSession: stale && !(await this.isReplaced(request)) });
     if (this.options.loadUser) await this.userOf(session);
     return session;
+  }
+
+  /**
+   * True when the dead session cookie of a request was replaced by a login of the same browser a moment ago. The request
+   * is refused all the same, but clearing the cookie, which goes by its name, would log out the session that came after.
+   */
+  async isReplaced(request: WebRequest): Promise<boolean> {
+    const { secure } = this.options;
+    const [dead, browser] = [request.cookie('session', secure).value, request.cookie('browser', secure).value];
+    if (dead === null || browser === null) return false;
+    // Whoever cannot tell clears nothing: the next request will.
+    return this.sessions.wasReplaced(sha256(dead), sha256(browser)).catch(() => true);
   }
 
   /**

@@ -41,4 +41,8 @@ export class State {
   /** `pending`, `done` or `failed:code`. */
   @Column('text', { default: 'pending' })
   outcome!: string;
+
+  /** SHA-256 of the session cookie that this login replaced: requests still under way with it must not clear the new one. */
+  @Column('bytea', { name: 'replaced_hash', nullable: true })
+  replacedHash!: Buffer | null;
 }
