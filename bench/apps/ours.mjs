@@ -117,7 +117,7 @@ export async function build({
           }),
         ],
         ...(variant === 'ours-cached' && { session: { cache: 'coherent', cacheSize: 50_000 } }),
-        ...(cleanup && { cleanup }),
+        ...(cleanup !== undefined && { cleanup }),
       }),
     ],
     guards: [SessionGuard],
