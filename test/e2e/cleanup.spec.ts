@@ -2,7 +2,7 @@ import { Controller, Get, type LoggerService, Module, UseGuards } from '@nestjs/
 import { APP_GUARD } from '@nestjs/core';
 import { HealthCheckService, TerminusModule } from '@nestjs/terminus';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { MeController, oidcOf, type RunningApp, startApp } from '../support/app.js';
+import { MeController, oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 import { UserAgent } from '../support/user-agent.js';
 import { OAuthHealthIndicator, Public, RequireScopes, RouteAudit, SessionGuard } from '../../src/index.js';
@@ -112,39 +112,46 @@ describe('cleanup, health and audit', () => {
     await proxy.close();
   });
 
-  it('refuses to start in strict mode while a handler is neither guarded nor public, and names it', async () => {
-    const controllers = [MeController, KnownController, ForgottenController];
-    await expect(start({ controllers, oauth: { routes: 'strict' } })).rejects.toThrow(
-      /ForgottenController\.read is neither guarded by SessionGuard nor marked @Public\(\)/,
-    );
-    const app = await start({ controllers: [MeController, KnownController], oauth: { routes: 'strict' } });
-    const routes = app.app.get(RouteAudit).list();
-    expect(routes.filter(({ handler }) => handler.startsWith('Known'))).toEqual([
-      { handler: 'KnownController.open', policy: 'public', demands: [] },
-      { handler: 'KnownController.read', policy: 'session', demands: ['scopes=openid'] },
-    ]);
-    expect(routes.filter(({ policy }) => policy === 'open')).toEqual([]);
-  });
+  it.each(platforms)(
+    'refuses to start in strict mode while a handler is neither guarded nor public, and names it (%s)',
+    async (platform) => {
+      const controllers = [MeController, KnownController, ForgottenController];
+      await expect(start({ platform, controllers, oauth: { routes: 'strict' } })).rejects.toThrow(
+        /ForgottenController\.read is neither guarded by SessionGuard nor marked @Public\(\)/,
+      );
+      const app = await start({ platform, controllers: [MeController, KnownController], oauth: { routes: 'strict' } });
+      const routes = app.app.get(RouteAudit).list();
+      expect(routes.filter(({ handler }) => handler.startsWith('Known'))).toEqual([
+        { handler: 'KnownController.open', policy: 'public', demands: [] },
+        { handler: 'KnownController.read', policy: 'session', demands: ['scopes=openid'] },
+      ]);
+      expect(routes.filter(({ policy }) => policy === 'open')).toEqual([]);
+    },
+  );
 
-  it('counts a global guard, which also guards what was forgotten; @Public() opens', async () => {
-    const app = await start({
-      controllers: [KnownController, ForgottenController],
-      imports: [GuardedEverywhere],
-      oauth: { routes: 'strict' },
-    });
-    const nobody = new UserAgent();
-    expect((await nobody.fetch(`${app.url}/forgotten`)).status).toBe(401);
-    expect((await nobody.fetch(`${app.url}/known/open`)).status).toBe(200);
-    for (const target of ['/forgotten?x=/known/open', '/forgotten?/known/open', '/forgotten%23/known/open'])
-      expect([401, 404]).toContain((await nobody.fetch(app.url + target)).status);
-    expect((await nobody.navigate(`${app.url}/auth/login`, { followRedirects: false })).status).toBe(302);
-  });
+  it.each(platforms)(
+    'counts a global guard, which also guards what was forgotten; @Public() opens (%s)',
+    async (platform) => {
+      const app = await start({
+        platform,
+        controllers: [KnownController, ForgottenController],
+        imports: [GuardedEverywhere],
+        oauth: { routes: 'strict' },
+      });
+      const nobody = new UserAgent();
+      expect((await nobody.fetch(`${app.url}/forgotten`)).status).toBe(401);
+      expect((await nobody.fetch(`${app.url}/known/open`)).status).toBe(200);
+      for (const target of ['/forgotten?x=/known/open', '/forgotten?/known/open', '/forgotten%23/known/open'])
+        expect([401, 404]).toContain((await nobody.fetch(app.url + target)).status);
+      expect((await nobody.navigate(`${app.url}/auth/login`, { followRedirects: false })).status).toBe(302);
+    },
+  );
 
-  it('lists all handlers in report mode', async () => {
+  it.each(platforms)('lists all handlers in report mode (%s)', async (platform) => {
     const lines: string[] = [];
     const keep = (line: unknown): number => lines.push(String(line));
     const logger = { log: keep, warn: keep, error: keep, debug: keep, verbose: keep } as unknown as LoggerService;
-    await start({ controllers: [ForgottenController], logger, oauth: { routes: 'report' } });
+    await start({ platform, controllers: [ForgottenController], logger, oauth: { routes: 'report' } });
     expect(lines.find((line) => line.includes('handlers:'))).toMatch(/open +ForgottenController\.read/);
   });
 });

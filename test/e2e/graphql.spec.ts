@@ -1,10 +1,19 @@
 import { ApolloDriver, type ApolloDriverConfig } from '@nestjs/apollo';
 import { Controller, UseGuards } from '@nestjs/common';
-import { GraphQLModule, Mutation, Query, Resolver } from '@nestjs/graphql';
+import {
+  AbstractGraphQLDriver,
+  type GqlModuleOptions,
+  GraphQLModule,
+  Mutation,
+  Query,
+  Resolver,
+} from '@nestjs/graphql';
 import { ClientProxyFactory, MessagePattern, type MicroserviceOptions, Transport } from '@nestjs/microservices';
+import type { FastifyInstance } from 'fastify';
+import { graphql } from 'graphql';
 import { firstValueFrom } from 'rxjs';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { freePort, MeController, oidcOf, type RunningApp, startApp } from '../support/app.js';
+import { freePort, MeController, oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
 import { UserAgent } from '../support/user-agent.js';
 import { CurrentUser, Public, RequireScopes, SessionGuard } from '../../src/index.js';
 import { FakeProvider } from '../../src/testing/index.js';
@@ -40,7 +49,27 @@ class RpcController {
   }
 }
 
-describe('other contexts', () => {
+/** GraphQL on Fastify, with the context that servers there give: its request and its reply. */
+class FastifyDriver extends AbstractGraphQLDriver {
+  async start(options: GqlModuleOptions): Promise<void> {
+    const fastify = this.httpAdapterHost.httpAdapter.getInstance<FastifyInstance>();
+    fastify.post('/graphql', async (request, reply) =>
+      graphql({
+        schema: options.schema!,
+        source: (request.body as { query: string }).query,
+        contextValue: { req: request, reply },
+      }),
+    );
+  }
+  async stop(): Promise<void> {}
+}
+
+const graphQl = {
+  express: () => GraphQLModule.forRoot<ApolloDriverConfig>({ driver: ApolloDriver, autoSchemaFile: true }),
+  fastify: () => GraphQLModule.forRoot<GqlModuleOptions>({ driver: FastifyDriver, autoSchemaFile: true }),
+};
+
+describe.each(platforms)('other contexts on %s', (platform) => {
   let database: TestDatabase;
   let provider: FakeProvider;
   let app: RunningApp;
@@ -51,9 +80,10 @@ describe('other contexts', () => {
     [database, provider] = await Promise.all([createTestDatabase(), FakeProvider.start()]);
     rpcPort = await freePort();
     app = await startApp({
+      platform,
       database: database.url,
       providers: [oidcOf(provider)],
-      imports: [GraphQLModule.forRoot<ApolloDriverConfig>({ driver: ApolloDriver, autoSchemaFile: true })],
+      imports: [graphQl[platform]()],
       nestProviders: [WhoResolver],
       controllers: [MeController, RpcController],
       configure: async (nest) => {
@@ -86,6 +116,16 @@ describe('other contexts', () => {
   it('E-072 GraphQL: passes with a live session', async () => {
     expect((await ask('{ who }')).data).toEqual({ who: 'user-1' });
     expect((await ask('mutation { write }')).data).toEqual({ write: 'written' });
+  });
+
+  it('C-014 GraphQL: the answer is for no cache', async () => {
+    const body = JSON.stringify({ query: '{ who }' });
+    const headers = { 'content-type': 'application/json' };
+    const answer = await agent.fetch(`${app.url}/graphql`, { method: 'POST', body, headers });
+    expect([answer.headers.get('cache-control'), answer.headers.get('vary')]).toEqual([
+      expect.stringContaining('no-store'),
+      expect.stringMatching(/cookie/i),
+    ]);
   });
 
   it('E-072 GraphQL: denies without one, from another site, and without the scope', async () => {

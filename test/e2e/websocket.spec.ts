@@ -7,13 +7,14 @@ import { interval, map, type Observable, takeUntil } from 'rxjs';
 import { io } from 'socket.io-client';
 import WebSocket from 'ws';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { MeController, oidcOf, type RunningApp, startApp } from '../support/app.js';
+import { MeController, oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
 import { UserAgent } from '../support/user-agent.js';
 import {
   CurrentSession,
   CurrentUser,
   OAuthExceptionFilter,
   type OAuthSession,
+  type OAuthUser,
   SessionGuard,
   SessionService,
   SocketSessions,
@@ -59,25 +60,33 @@ class StreamController {
   }
 }
 
-describe('sockets and streams', () => {
+const ADMIN = 'https://admin.example.com';
+
+describe.each(platforms)('sockets and streams on %s', (platform) => {
   let database: TestDatabase;
   let provider: FakeProvider;
   let withIo: RunningApp;
   let withWs: RunningApp;
+  /** Who is no longer a user. */
+  const gone = new Set<string>();
 
   beforeAll(async () => {
     [database, provider] = await Promise.all([createTestDatabase(), FakeProvider.start()]);
     const base = {
+      platform,
       database: database.url,
       providers: [oidcOf(provider)],
       nestProviders: [ChatGateway],
       controllers: [MeController, StreamController],
-      oauth: { session: { stalenessBound: 0.3 } },
+      oauth: {
+        session: { stalenessBound: 0.3 },
+        csrf: { exemptOrigins: [ADMIN], exemptPaths: ['/socket.io/'] },
+        loadUser: (user: OAuthUser) => (gone.has(user.id) ? null : user),
+      },
     };
     withIo = await startApp(base);
     withWs = await startApp({
       ...base,
-      platform: 'fastify',
       nestProviders: [ChatGateway, BareGateway],
       configure: (app) => void app.useWebSocketAdapter(new WsAdapter(app)),
     });
@@ -159,6 +168,40 @@ describe('sockets and streams', () => {
       expect((await closed)[0]).toBe(1008);
     }
     expect(ChatGateway.entered).toBe(entered);
+  });
+
+  it('E-072 an exempt origin may open sockets; an exempt path opens none', async () => {
+    const { cookie } = await login();
+    const socket = wsClient({ cookie, origin: ADMIN });
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ event: 'whoami' }));
+    expect(await answerOf(socket)).toEqual({ event: 'you', data: 'user-1' });
+    socket.close();
+    const viaIo = ioClient({ cookie, origin: ADMIN });
+    await new Promise<void>((resolve) => viaIo.on('connect', resolve));
+    const you = new Promise((resolve) => viaIo.on('you', resolve));
+    viaIo.emit('whoami');
+    expect(await you).toBe('user-1');
+    viaIo.close();
+    // The path of socket.io itself is on the list of exempt paths here.
+    const foreign = ioClient({ cookie, origin: 'https://evil.example' });
+    expect(await new Promise((resolve) => foreign.on('disconnect', resolve))).toBe('io server disconnect');
+    foreign.close();
+  });
+
+  it('C-009 E-072 ws: who is no longer a user is refused, at the handshake and at the next message', async () => {
+    const { cookie, userId } = await login();
+    const socket = wsClient({ cookie });
+    await once(socket, 'open');
+    const entered = ChatGateway.entered;
+    gone.add(userId);
+    socket.send(JSON.stringify({ event: 'whoami' }));
+    expect(await answerOf(socket)).toMatchObject({ event: 'exception', data: { code: 'user_gone' } });
+    const closed = once(wsClient({ cookie }), 'close') as Promise<[number]>;
+    expect((await closed)[0]).toBe(1008);
+    expect(ChatGateway.entered).toBe(entered);
+    gone.clear();
+    socket.close();
   });
 
   it('E-072 ws: a gateway that never showed the guard a handshake is denied', async () => {
