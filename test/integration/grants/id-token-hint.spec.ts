@@ -14,7 +14,7 @@ function latest(grants: Grants): string {
 }
 
 describe('the ID token of a refresh', () => {
-  it('A-096 A-098 is the next id_token_hint, once it was found good', async () => {
+  it('A-096 is the next id_token_hint, once it was found good', async () => {
     await using grants = await startGrants();
     const { agent, grantId } = await grants.logIn();
     const atLogin = latest(grants);

@@ -7,7 +7,7 @@ import { startGrants } from '../../support/grants.js';
 const DPOP = { definition: { dpop: true } };
 
 describe('a 401 that says nothing about our token', () => {
-  it('A-044 A-120 costs no refresh when a foreign server gave it, after a redirect', async () => {
+  it('A-044 costs no refresh when a foreign server gave it, after a redirect', async () => {
     await using grants = await startGrants();
     const { grantId } = await grants.logIn();
     const foreign = createServer((request, response) => {
