@@ -1,6 +1,7 @@
 // An application that can be cut off from database and provider at any moment: seen from there, it was killed.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LeaseWatch } from '../../../src/grants/lease-watch.service.js';
-import { oauth2 } from '../../../src/index.js';
+import { KeyRing, LocalKeyRing, oauth2, type WrappedKey } from '../../../src/index.js';
 import type { FakeProvider } from '../../../src/testing/index.js';
 import { type RunningApp, startApp } from '../app.js';
 import { type QueryLog, startQueryLog } from '../query-log.js';
@@ -11,6 +12,33 @@ export const PROVIDERS = ['account', 'session'] as const;
 
 /** Keys of all applications; which one is the current one differs. */
 export const KEYS = ['k1', 'k2'].map((id) => ({ id, secret: Buffer.alloc(32, `key ${id}`).toString('base64url') }));
+
+/** A ring that takes its time now and then, so that much can happen between reading a value and writing it. */
+class LingeringRing extends KeyRing {
+  readonly #inner: LocalKeyRing;
+
+  constructor(keys: readonly (typeof KEYS)[number][]) {
+    super();
+    this.#inner = new LocalKeyRing(keys.map(({ id, secret }) => ({ id, bytes: Buffer.from(secret, 'base64url') })));
+  }
+
+  get currentKeyId(): string {
+    return this.#inner.currentKeyId;
+  }
+
+  get keyIds(): readonly string[] {
+    return this.#inner.keyIds;
+  }
+
+  async wrap(contentKey: Uint8Array): Promise<WrappedKey> {
+    if (Math.random() < 0.4) await sleep(30 * Math.random());
+    return this.#inner.wrap(contentKey);
+  }
+
+  unwrap(keyId: string, encryptedKey: Uint8Array): Uint8Array {
+    return this.#inner.unwrap(keyId, encryptedKey);
+  }
+}
 
 /** One application with its own ways to database and provider. */
 export class CrashableApp {
@@ -54,7 +82,7 @@ export class CrashableApp {
         }),
       ),
       oauth: {
-        encryption: { keys: [KEYS[currentKey]!, KEYS[1 - currentKey]!] },
+        encryption: { keyRing: new LingeringRing([KEYS[currentKey]!, KEYS[1 - currentKey]!]) },
         cleanup: false,
         refresh: { floor: 0 },
       },
