@@ -1,5 +1,6 @@
 // An application that can be cut off from database and provider at any moment: seen from there, it was killed.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LeaseRepository } from '../../../src/grants/lease.repository.js';
 import { LeaseWatch } from '../../../src/grants/lease-watch.service.js';
 import { KeyRing, LocalKeyRing, oauth2, type WrappedKey } from '../../../src/index.js';
 import type { FakeProvider } from '../../../src/testing/index.js';
@@ -101,7 +102,9 @@ export class CrashableApp {
       await proxy.refuse();
       proxy.cut();
     }
-    // Only so that nothing of it lives on in the test: callers that wait here would do so for a long time.
+    // Only so that nothing of it lives on in the test: callers that wait here would do so for a long time, and an answer
+    // that was not written yet would be tried again until its lease ends.
+    this.app.app.get(LeaseRepository).writeBack = () => Promise.resolve({ version: 0, expires_at: null });
     this.app.app.get(LeaseWatch).onApplicationShutdown();
     this.app.close().catch(() => undefined);
   }
