@@ -65,6 +65,7 @@ import { SessionRepository } from './sessions/session.repository.js';
 import { SessionService } from './sessions/session.service.js';
 import { StepUp } from './sessions/step-up.service.js';
 import { SocketSessions } from './sessions/socket-sessions.service.js';
+import { OutcomeNotes } from './state/outcome-notes.service.js';
 import { StateRepository } from './state/state.repository.js';
 import { StateService } from './state/state.service.js';
 import { LoginAnswerer } from './strategy/login-answer.service.js';
@@ -85,7 +86,7 @@ const SERVICES: NestProvider[] = [
   AuthUrls,
   ProviderRegistry,
   ...[AccountRepository, AccountService],
-  ...[StateRepository, StateService],
+  ...[StateRepository, OutcomeNotes, StateService],
   ...[GrantRepository, LeaseRepository, RevocationRepository, RevocationOutbox, StoredTokens, GrantEnder, TokenService],
   ...[
     ProviderHealth,

@@ -5,6 +5,7 @@ import type { Client, ClientConfig, Pool, PoolClient, QueryResult, QueryResultRo
 import type { DataSource } from 'typeorm';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { asOAuthError, isConflict, isConnectionFault } from './faults.js';
+import { Deadline, PoolLine } from './pool-line.js';
 
 /** Injection token of the DataSource that the `dataSource` option names. */
 export const OAUTH_DATA_SOURCE = Symbol('OAUTH_DATA_SOURCE');
@@ -23,12 +24,32 @@ export interface Queryable {
 export interface QueryOptions {
   /** Reading only (or idempotent): tried once more on a lost connection. @defaultValue false */
   retry?: boolean;
+  /** Milliseconds that are left for it, of the `databaseTimeout` that it had to begin with. @defaultValue all of them */
+  within?: number;
   /** Sent as a prepared statement where the connection is known to be direct. @defaultValue false */
   prepared?: boolean;
 }
 
 /** Attempts of a transaction that hit a deadlock or serialization failure. */
 const CONFLICT_ATTEMPTS = 3;
+
+/** One statement as it is sent. */
+interface Statement {
+  readonly text: string;
+  readonly values?: readonly unknown[];
+  readonly name?: string | undefined;
+  /** Milliseconds. @defaultValue the option `databaseTimeout` */
+  readonly timeout?: number;
+}
+
+/** One run of a transaction. */
+interface Transaction<T> {
+  readonly locks: readonly bigint[];
+  readonly work: (tx: Queryable) => Promise<T>;
+  readonly deadline: Deadline;
+  /** Whether COMMIT was sent: from then on, nobody knows what a lost connection means. */
+  readonly progress: { committing: boolean };
+}
 
 /** The query under way, or the next one, fails with the same error. */
 function ignore(): void {}
@@ -42,6 +63,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
   readonly #names = new Map<string, string>();
   /** Clients whose transaction could not be ended. */
   readonly #broken = new WeakSet<PoolClient>();
+  readonly #line = new PoolLine(() => this.pool);
 
   constructor(
     @Inject(OAUTH_DATA_SOURCE) private readonly dataSource: DataSource,
@@ -58,18 +80,22 @@ export class Database implements Queryable, OnApplicationBootstrap {
     return (this.dataSource.driver as unknown as { master: Pool }).master;
   }
 
-  /** Runs one statement outside a transaction. */
+  /** Runs one statement outside a transaction. All of it, a second try included, has one `databaseTimeout`. */
   async query<Row extends QueryResultRow>(
     text: string,
     values: readonly unknown[] = [],
     options: QueryOptions = {},
   ): Promise<Row[]> {
+    const deadline = this.#deadline(options.within);
     const name = options.prepared ? (this.#known ? this.#nameOf(text) : await this.statementName(text)) : undefined;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.withClient(async (client) => (await this.send<Row>(client, text, values, name)).rows);
+        return await this.withClient(
+          deadline,
+          async (client) => (await this.send<Row>(client, { text, values, name, timeout: deadline.forStatement })).rows,
+        );
       } catch (error) {
-        if (options.retry && attempt === 0 && isConnectionFault(error)) continue;
+        if (options.retry && attempt === 0 && isConnectionFault(error) && deadline.left > 0) continue;
         throw asOAuthError(error);
       }
     }
@@ -77,15 +103,23 @@ export class Database implements Queryable, OnApplicationBootstrap {
 
   /**
    * Runs a transaction. The advisory locks are taken together with BEGIN, in one round trip, so that later statements
-   * judge under them (READ COMMITTED takes a new snapshot per statement).
+   * judge under them (READ COMMITTED takes a new snapshot per statement). It is run again after a deadlock or
+   * serialization failure, and once when the connection was lost before COMMIT was sent: then nothing was done.
    * @param locks keys of `pg_advisory_xact_lock`, taken in the order given
    */
   async transaction<T>(locks: readonly bigint[], work: (tx: Queryable) => Promise<T>): Promise<T> {
+    const deadline = this.#deadline();
+    let lost = false;
     for (let attempt = 1; ; attempt++) {
+      const progress = { committing: false };
       try {
-        return await this.withClient((client) => this.transact(client, locks, work));
+        return await this.withClient(deadline, (client) => this.transact(client, { locks, work, deadline, progress }));
       } catch (error) {
         if (isConflict(error) && attempt < CONFLICT_ATTEMPTS) continue;
+        if (!lost && isConnectionFault(error) && !progress.committing && deadline.left > 0) {
+          lost = true;
+          continue;
+        }
         throw asOAuthError(error);
       }
     }
@@ -93,8 +127,12 @@ export class Database implements Queryable, OnApplicationBootstrap {
 
   /** True when the pool reaches Postgres itself and not a transaction pooler: only then names and LISTEN mean anything. */
   async isDirect(): Promise<boolean> {
-    this.#direct ??= this.withClient(async (client) => {
-      const { rows } = await this.send<{ pid: number }>(client, 'select pg_backend_pid() as pid', []);
+    const deadline = this.#deadline();
+    this.#direct ??= this.withClient(deadline, async (client) => {
+      const { rows } = await this.send<{ pid: number }>(client, {
+        text: 'select pg_backend_pid() as pid',
+        timeout: deadline.forStatement,
+      });
       this.#known = rows[0]?.pid === (client as PoolClient & { processID?: number }).processID;
       return this.#known;
     }).catch((error: unknown) => {
@@ -123,49 +161,48 @@ export class Database implements Queryable, OnApplicationBootstrap {
     });
   }
 
-  private async transact<T>(
-    client: PoolClient,
-    locks: readonly bigint[],
-    work: (tx: Queryable) => Promise<T>,
-  ): Promise<T> {
+  private async transact<T>(client: PoolClient, { locks, work, deadline, progress }: Transaction<T>): Promise<T> {
     const take = locks.map((key) => `; select pg_advisory_xact_lock(${key})`).join('');
     try {
-      await this.send(client, `begin${take}`);
+      // Getting a connection and beginning share one allowance; from here on the server has shown that it lives.
+      await this.send(client, { text: `begin${take}`, timeout: deadline.forStatement });
       const tx: Queryable = {
         query: async <Row extends QueryResultRow>(
           text: string,
           values: readonly unknown[] = [],
           { prepared }: Pick<QueryOptions, 'prepared'> = {},
-        ) =>
-          (await this.send<Row>(client, text, values, prepared && this.#known ? this.#nameOf(text) : undefined)).rows,
+        ) => {
+          const name = prepared && this.#known ? this.#nameOf(text) : undefined;
+          return (await this.send<Row>(client, { text, values, name })).rows;
+        },
       };
       const result = await work(tx);
-      await this.send(client, 'commit');
+      progress.committing = true;
+      await this.send(client, { text: 'commit' });
       return result;
     } catch (error) {
-      if (!isConnectionFault(error)) await this.send(client, 'rollback').catch(() => this.#broken.add(client));
+      if (!isConnectionFault(error))
+        await this.send(client, { text: 'rollback' }).catch(() => this.#broken.add(client));
       throw error;
     }
   }
 
   private send<Row extends QueryResultRow>(
     client: PoolClient,
-    text: string,
-    values?: readonly unknown[],
-    name?: string,
+    { text, values, name, timeout = this.options.databaseTimeout }: Statement,
   ): Promise<QueryResult<Row>> {
     // pg takes query_timeout per query; its types know it only for whole connections.
     const query = {
       text,
       ...(values ? { values: [...values] } : {}),
       ...(name ? { name } : {}),
-      query_timeout: this.options.databaseTimeout,
+      query_timeout: timeout,
     };
     return client.query<Row>(query);
   }
 
-  private async withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    const client = await this.connect();
+  private async withClient<T>(deadline: Deadline, work: (client: PoolClient) => Promise<T>): Promise<T> {
+    const client = await this.#line.take(deadline);
     let fault: unknown;
     // A connection that dies between two statements says so by an event, which nobody else listens to.
     client.on('error', ignore);
@@ -183,29 +220,8 @@ export class Database implements Queryable, OnApplicationBootstrap {
     }
   }
 
-  /** A client of the pool within the deadline; one that comes too late goes straight back. */
-  private async connect(): Promise<PoolClient> {
-    const { pool } = this;
-    if (!pool) throw new Error('no connection: the DataSource is not initialized');
-    const pending = pool.connect();
-    let timer: NodeJS.Timeout | undefined;
-    const deadline = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error('timeout exceeded while waiting for a connection of the pool')),
-        this.options.databaseTimeout,
-      );
-    });
-    try {
-      return await Promise.race([pending, deadline]);
-    } catch (error) {
-      pending.then(
-        (late) => late.release(),
-        () => undefined,
-      );
-      throw error;
-    } finally {
-      clearTimeout(timer);
-    }
+  #deadline(within = this.options.databaseTimeout): Deadline {
+    return new Deadline(this.options.databaseTimeout, within);
   }
 
   /** Names carry a hash of their SQL: two versions of this package on one database never share a name. */

@@ -2,6 +2,7 @@
 // cache on, what is certain is answered from memory.
 import { Injectable } from '@nestjs/common';
 import { sha256Base64 } from '../crypto/digest.js';
+import { ResolvedOptions } from '../options/resolve-options.js';
 import { SessionCache } from './session-cache.service.js';
 import { type FoundSession, foundIn } from './session-record.js';
 import { SessionRepository } from './session.repository.js';
@@ -14,6 +15,8 @@ const MAX_IN_FLIGHT = 3;
 interface Waiter {
   /** Hash of the cookie's value, base64. */
   key: string;
+  /** Monotonic milliseconds. */
+  since: number;
   resolve: (found: FoundSession | null) => void;
   reject: (error: unknown) => void;
 }
@@ -28,6 +31,7 @@ export class SessionLookup {
   constructor(
     private readonly sessions: SessionRepository,
     private readonly cache: SessionCache,
+    private readonly options: ResolvedOptions,
   ) {}
 
   /**
@@ -49,7 +53,7 @@ export class SessionLookup {
 
   #ask(key: string): Promise<FoundSession | null> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ key, resolve, reject });
+      this.#waiting.push({ key, since: performance.now(), resolve, reject });
       if (this.#scheduled) return;
       this.#scheduled = true;
       // Runs after all sockets that are readable in this turn were handled.
@@ -73,7 +77,12 @@ export class SessionLookup {
     const ticket = this.cache.open();
     const asOf = performance.now();
     try {
-      const rows = await this.sessions.findLive(batch.map((waiter) => waiter.key));
+      // Who was kept back waits no longer for it in all than anybody else.
+      const within = this.options.databaseTimeout - (asOf - batch[0]!.since);
+      const rows = await this.sessions.findLive(
+        batch.map((waiter) => waiter.key),
+        within,
+      );
       const found = new Map<string, FoundSession>();
       for (const row of rows) found.set(row[0], foundIn(row, asOf));
       for (const { key, resolve } of batch) {

@@ -69,15 +69,15 @@ export class SessionRepository {
    * a plan that is kept, which an array does not (Postgres plans `= any($1)` anew for each small array); the list is
    * padded to a power of two, so that there are few statements.
    */
-  async findLive(hashes: readonly string[]): Promise<SessionRow[]> {
+  async findLive(hashes: readonly string[], within?: number): Promise<SessionRow[]> {
     const size = 2 ** Math.ceil(Math.log2(hashes.length));
     const values = Array.from({ length: size }, (_, index) => hashes[index] ?? hashes[0]);
-    return this.#find(lookupOf(size), values, true);
+    return this.#find(lookupOf(size), values, { prepared: true, ...(within === undefined ? {} : { within }) });
   }
 
   /** One live session by its id. */
   async findLiveById(id: string): Promise<SessionRow[]> {
-    return this.#find(`${LOOKUP} and s.id = $1::uuid`, [id], false);
+    return this.#find(`${LOOKUP} and s.id = $1::uuid`, [id], {});
   }
 
   /**
@@ -171,8 +171,12 @@ export class SessionRepository {
     );
   }
 
-  async #find(text: string, values: readonly unknown[], prepared: boolean): Promise<SessionRow[]> {
-    const found = await this.database.query<{ session: string }>(text, values, { retry: true, prepared });
+  async #find(
+    text: string,
+    values: readonly unknown[],
+    options: { prepared?: boolean; within?: number },
+  ): Promise<SessionRow[]> {
+    const found = await this.database.query<{ session: string }>(text, values, { retry: true, ...options });
     return found.map(({ session }) => JSON.parse(session) as SessionRow);
   }
 

@@ -20,6 +20,8 @@ export interface ConsumedRow {
 export interface TombstoneRow {
   outcome: string;
   return_to: string;
+  /** Seconds since it was used up. */
+  age: number;
 }
 
 /** Pending logins. */
@@ -106,7 +108,8 @@ export class StateRepository {
   /** What became of a login that this very browser already finished, or is finishing. */
   async tombstone({ stateHash, browserHash, provider }: StateBinding): Promise<TombstoneRow | undefined> {
     const [row] = await this.database.query<TombstoneRow & Record<string, unknown>>(
-      `select outcome, return_to from oauth_states
+      `select outcome, return_to, extract(epoch from clock_timestamp() - consumed_at)::double precision as age
+       from oauth_states
        where state_hash = $1::bytea and browser_hash = $2::bytea and provider = $3::text and consumed_at is not null`,
       [stateHash, browserHash, provider],
       { retry: true },
@@ -117,7 +120,8 @@ export class StateRepository {
   /** Notes how a consumed login ended. A login that is done stays done. */
   async close(stateHash: Buffer, outcome: string): Promise<void> {
     await this.database.query(
-      `update oauth_states set outcome = $2::text where state_hash = $1::bytea and outcome = 'pending'`,
+      `update oauth_states set outcome = $2::text
+       where state_hash = $1::bytea and outcome = 'pending' and consumed_at is not null`,
       [stateHash, outcome],
     );
   }

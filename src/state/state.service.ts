@@ -8,7 +8,8 @@ import { type SealContext, Sealer } from '../crypto/sealing.js';
 import { ERROR_CODES, type OAuthErrorCode } from '../errors/error-codes.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { type StateBinding, StateRepository } from './state.repository.js';
+import { OutcomeNotes } from './outcome-notes.service.js';
+import { type ConsumedRow, type StateBinding, StateRepository } from './state.repository.js';
 
 /** What a login was begun for. */
 export type LoginIntent = 'login' | 'link' | 'step_up';
@@ -46,6 +47,8 @@ export interface PendingLogin extends LoginDemands {
 /** How long a duplicate callback waits for the first one, and how often it looks. Milliseconds. */
 const WAIT_FOR_FIRST = 15_000;
 const LOOK_AGAIN = 100;
+/** Seconds after which a first one that has left no outcome will not finish any more: its process is gone. */
+const LONGEST_LOGIN = 60;
 
 /** Begins, uses and closes pending logins. */
 @Injectable()
@@ -54,6 +57,7 @@ export class StateService {
 
   constructor(
     private readonly states: StateRepository,
+    private readonly outcomes: OutcomeNotes,
     private readonly sealer: Sealer,
     private readonly options: ResolvedOptions,
   ) {}
@@ -99,7 +103,7 @@ export class StateService {
    */
   async consume(input: { state: string; browser: string | null; provider: string }): Promise<PendingLogin | null> {
     const binding = bindingOf(input);
-    const row = binding && (await this.states.consume(binding));
+    const row = binding && (await this.#consumed(binding));
     if (!row) return null;
     const { stateHash } = binding;
     try {
@@ -113,6 +117,18 @@ export class StateService {
       // A key that this process does not know is the operator's mistake (or a deployment under way): nobody loses a login by it.
       if (isUnknownKey(error)) await this.states.restore(stateHash, row.payload);
       else await this.fail(stateHash, 'key_unavailable');
+      throw error;
+    }
+  }
+
+  /** A lost answer leaves a row behind that may be used up, and that nobody will finish: its verifier is gone. */
+  async #consumed(binding: StateBinding): Promise<ConsumedRow | undefined> {
+    try {
+      const row = await this.states.consume(binding);
+      if (row) this.outcomes.forget(binding.stateHash);
+      return row;
+    } catch (error) {
+      await this.outcomes.note(binding.stateHash, 'database_unavailable');
       throw error;
     }
   }
@@ -137,9 +153,10 @@ export class StateService {
       if (!tombstone) break;
       if (tombstone.outcome === 'done')
         return this.#openReturnTo(binding.stateHash, input.provider, tombstone.return_to);
-      if (tombstone.outcome !== 'pending')
-        throw new OAuthError(failureCode(tombstone.outcome), { provider: input.provider });
-      if (performance.now() > deadline) throw new OAuthError('login_in_progress', { provider: input.provider });
+      const failure = this.outcomes.pending(binding.stateHash) ?? failureCode(tombstone.outcome);
+      if (failure) throw new OAuthError(failure, { provider: input.provider });
+      if (performance.now() > deadline || tombstone.age > LONGEST_LOGIN)
+        throw new OAuthError('login_in_progress', { provider: input.provider });
       await sleep(LOOK_AGAIN);
     }
     throw new OAuthError('invalid_state', { provider: input.provider });
@@ -147,11 +164,7 @@ export class StateService {
 
   /** Notes that a consumed login failed, best effort: the failure itself is what matters to the caller. */
   async fail(stateHash: Buffer, code: OAuthErrorCode): Promise<void> {
-    await this.states.close(stateHash, `failed:${code}`).catch((error: unknown) => {
-      this.#logger.warn(
-        `the outcome of a failed login could not be noted: ${error instanceof Error ? error.message : 'unknown error'}`,
-      );
-    });
+    await this.outcomes.note(stateHash, code);
   }
 
   /** Notes that a consumed login ended without the usual transaction. */
@@ -178,7 +191,9 @@ function isUnknownKey(error: unknown): boolean {
   return error instanceof OAuthError && error.cause instanceof UnknownKeyError;
 }
 
-function failureCode(outcome: string): OAuthErrorCode {
+/** Null while it is not decided. */
+function failureCode(outcome: string): OAuthErrorCode | null {
+  if (outcome === 'pending') return null;
   const code = outcome.replace(/^failed:/, '');
   return code in ERROR_CODES ? (code as OAuthErrorCode) : 'server_error';
 }

@@ -1,0 +1,76 @@
+// Waiting for a connection of the pool, in bounds. pg's pool cannot be told that somebody has stopped waiting; without
+// this, its queue would grow for as long as it is exhausted.
+import type { Pool, PoolClient } from 'pg';
+
+/** What is left of a wait. */
+export class Deadline {
+  readonly #end: number;
+
+  /** @param allowance milliseconds in all @param left how many of them are left now */
+  constructor(
+    private readonly allowance: number,
+    left: number,
+  ) {
+    this.#end = performance.now() + left;
+  }
+
+  /** Milliseconds, 0 at least. */
+  get left(): number {
+    return Math.max(0, this.#end - performance.now());
+  }
+
+  /** What one more statement may take: what is left, and never so little that a healthy server could not answer. */
+  get forStatement(): number {
+    return Math.ceil(Math.max(this.left, this.allowance / 10));
+  }
+}
+
+/** Gives out connections. */
+export class PoolLine {
+  /** Places in the pool's own queue whose owners gave up; whoever comes next takes one over. */
+  readonly #abandoned = new Set<Promise<PoolClient>>();
+
+  /** @param pool asked each time: it exists only once the DataSource is initialized */
+  constructor(private readonly pool: () => Pool | undefined) {}
+
+  /**
+   * A connection before the deadline.
+   * @throws {Error} when there is none in time, or the server refuses
+   */
+  async take(deadline: Deadline): Promise<PoolClient> {
+    const pool = this.pool();
+    if (!pool) throw new Error('no connection: the DataSource is not initialized');
+    const place = this.#takeOver() ?? pool.connect();
+    let timer: NodeJS.Timeout | undefined;
+    let late = false;
+    const tooLate = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        late = true;
+        reject(new Error('timeout exceeded while waiting for a connection of the pool'));
+      }, deadline.left);
+    });
+    try {
+      return await Promise.race([place, tooLate]);
+    } finally {
+      clearTimeout(timer);
+      if (late) this.#abandon(place);
+    }
+  }
+
+  #takeOver(): Promise<PoolClient> | undefined {
+    const [place] = this.#abandoned;
+    if (place) this.#abandoned.delete(place);
+    return place;
+  }
+
+  /** A connection that comes after all, and that nobody has taken over, goes straight back. */
+  #abandon(place: Promise<PoolClient>): void {
+    this.#abandoned.add(place);
+    place.then(
+      (client) => {
+        if (this.#abandoned.delete(place)) client.release();
+      },
+      () => this.#abandoned.delete(place),
+    );
+  }
+}
