@@ -6,7 +6,7 @@ import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { ProviderError } from '../providers/provider-fault.js';
-import type { Issued } from '../providers/provider.js';
+import type { Issued } from '../providers/issued.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
 import { AccessToken } from './access-token.js';
 import type { RefreshWish } from './grant-ref.js';

@@ -1,22 +1,19 @@
 // One configured provider and everything we ever ask of it. The protocol itself is openid-client's.
 import * as client from 'openid-client';
-import { OAuthError } from '../errors/oauth-error.js';
-import type { ProfileContext, ProviderProfile } from '../options/provider-options.js';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
 import { type AuthorizationRequest, authorizationParameters } from './authorization-request.js';
 import { ProviderApi } from './provider-api.js';
-import { checkedSubject, claimDate, claimText, type Identity, mapProfile } from './identity.js';
 import { importPrivateKey } from './client-authentication.js';
 import { assertIdTokenClaims } from './id-token.js';
+import { identify } from './identify.js';
+import type { Identity } from './identity.js';
+import { type Issued, issuedBy } from './issued.js';
 import { acceptedAlgorithms } from './id-token-signature.js';
 import { type JarmParameters, jarmParameters } from './jarm.js';
-import { type CallContext, type ProviderCall, ProviderConnection } from './provider-connection.js';
-import { outline, ProviderError } from './provider-fault.js';
+import { type CallContext, ProviderConnection } from './provider-connection.js';
+import { ProviderError } from './provider-fault.js';
 import { revokeToken } from './revocation.js';
 import { parseJsonObject } from './strict-json.js';
-import { assertBinding } from './token-binding.js';
-import { LIFETIME, regularLifetime, scopeList } from './token-response.js';
-import { TokenSet } from './token-set.js';
 
 /** What comes back at the end of it, with what was remembered. */
 export interface CodeExchange {
@@ -33,14 +30,6 @@ export interface CodeExchange {
   dpopKey?: string;
   /** Told of tokens as soon as they exist, so that a later failure can revoke them. */
   onIssued: NonNullable<CallContext['onIssued']>;
-}
-
-/** A validated answer of the token endpoint: the tokens, and the claims of the ID token if there was one. */
-export interface Issued {
-  tokens: TokenSet;
-  claims: Readonly<Record<string, unknown>> | null;
-  /** The key that the tokens are bound to. */
-  dpopKey?: string;
 }
 
 /** A configured provider. All methods throw {@link ProviderError}. */
@@ -162,7 +151,10 @@ export class Provider {
           this.#tokenParameters(definition.resource),
           await this.#connection.dpop(config, exchange.dpopKey),
         );
-        return this.#issued(answer, call, exchange.requestedScope, exchange.dpopKey);
+        return issuedBy({ definition: this.definition, call }, answer, {
+          scope: exchange.requestedScope,
+          dpopKey: exchange.dpopKey,
+        });
       },
     );
     if (issued.claims) {
@@ -176,58 +168,8 @@ export class Provider {
   }
 
   /** Who the tokens are about: ID token and userinfo (OIDC), else the `profile` function of the provider. */
-  async identify({ tokens, claims, dpopKey }: Issued): Promise<Identity> {
-    const { definition } = this;
-    const idClaims = claims ?? {};
-    const subject = definition.kind === 'oidc' ? checkedSubject(idClaims.sub, this.name) : null;
-    const userinfo =
-      subject !== null && definition.userinfo !== false ? await this.#userinfo(tokens, subject, dpopKey) : null;
-    // The ID token wins over userinfo where both speak: it is signed and bound to this login.
-    const merged: Record<string, unknown> = { ...userinfo, ...idClaims };
-    // It has served, and claims end up in logs of applications.
-    delete merged.nonce;
-    const described: ProviderProfile | null = definition.profile
-      ? await this.#describe(this.api.profileContext(tokens, { claims: idClaims, userinfo }, dpopKey))
-      : null;
-    const sessionExpiry = claimDate(idClaims.session_expiry);
-    return {
-      issuer: definition.issuer,
-      subject: subject ?? checkedSubject(described?.subject ?? described?.sub ?? described?.id, this.name),
-      profile: mapProfile(described ?? merged),
-      claims: described?.raw ?? (definition.kind === 'oidc' ? merged : { ...described }),
-      sid: claimText(idClaims.sid),
-      authTime: claimDate(idClaims.auth_time),
-      acr: claimText(idClaims.acr),
-      amr: Array.isArray(idClaims.amr) ? idClaims.amr.map(claimText).filter((item) => item !== null) : null,
-      idTokenExpiresAt: claimDate(idClaims.exp),
-      sessionExpiry,
-    };
-  }
-
-  /** Runs the provider's `profile` function, which stumbles over answers it did not expect. */
-  async #describe(context: ProfileContext): Promise<ProviderProfile> {
-    try {
-      return await this.definition.profile!(context);
-    } catch (error) {
-      // A wrong address is a mistake of the configuration, and nothing for the person at the browser.
-      if (error instanceof OAuthError && error.code === 'origin_not_allowed') {
-        throw new OAuthError('server_error', { provider: this.name, cause: new Error(error.message) });
-      }
-      if (error instanceof OAuthError) throw error;
-      throw new ProviderError('invalid_userinfo', { provider: this.name, cause: outline(error) });
-    }
-  }
-
-  async #userinfo(
-    tokens: TokenSet,
-    subject: string,
-    dpopKey: string | undefined,
-  ): Promise<Record<string, unknown> | null> {
-    return this.#connection.call('invalid_userinfo', {}, async ({ config, metadata }) => {
-      if (metadata.userinfo_endpoint === undefined) return null;
-      const proof = await this.#connection.dpop(config, dpopKey);
-      return { ...(await client.fetchUserInfo(config, tokens.accessToken, subject, proof)) };
-    });
+  async identify(issued: Issued): Promise<Identity> {
+    return identify({ connection: this.#connection, api: this.api }, issued);
   }
 
   /** Uses a refresh token once. @param request.signal ends the request at the caller's own deadline */
@@ -251,7 +193,10 @@ export class Provider {
       if (request.scope) parameters.set('scope', request.scope.join(' '));
       const proof = await this.#connection.dpop(config, request.dpopKey);
       const answer = await client.refreshTokenGrant(config, request.refreshToken, parameters, proof);
-      return this.#issued(answer, call, request.scope ?? request.grantedScope, request.dpopKey);
+      return issuedBy({ definition: this.definition, call }, answer, {
+        scope: request.scope ?? request.grantedScope,
+        dpopKey: request.dpopKey,
+      });
     });
   }
 
@@ -275,30 +220,5 @@ export class Provider {
     const parameters = new URLSearchParams({ ...this.definition.quirks?.tokenParams?.() });
     for (const item of resource) parameters.append('resource', item);
     return parameters;
-  }
-
-  async #issued(
-    answer: Awaited<ReturnType<typeof client.refreshTokenGrant>>,
-    call: ProviderCall,
-    requestedScope: readonly string[],
-    dpopKey: string | undefined,
-  ): Promise<Issued> {
-    const tokens = new TokenSet({
-      accessToken: answer.access_token,
-      tokenType: answer.token_type === 'dpop' ? 'DPoP' : 'Bearer',
-      expiresIn: (answer[LIFETIME] as number | undefined) ?? this.definition.defaultExpiresIn ?? null,
-      refreshToken: answer.refresh_token ?? null,
-      idToken: answer.id_token ?? null,
-      scope: scopeList(answer.scope) ?? requestedScope,
-      refreshExpiresIn:
-        regularLifetime(answer.refresh_token_expires_in ?? answer.refresh_expires_in) ??
-        this.definition.refreshTokenLifetime ??
-        null,
-    });
-    if (tokens.idToken !== null && call.verified !== tokens.idToken)
-      throw new ProviderError('invalid_id_token', { provider: this.name, cause: new Error('unverified signature') });
-    await assertBinding({ provider: this.name, tokenType: tokens.tokenType, accessToken: tokens.accessToken, dpopKey });
-    const claims = (answer.claims() as Record<string, unknown> | undefined) ?? null;
-    return { tokens, claims, ...(dpopKey === undefined ? {} : { dpopKey }) };
   }
 }
