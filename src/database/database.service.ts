@@ -5,7 +5,7 @@ import type { Client, ClientConfig, Pool, PoolClient, QueryResult, QueryResultRo
 import type { DataSource } from 'typeorm';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { asOAuthError, isConflict, isConnectionFault } from './faults.js';
-import { Deadline, PoolLine } from './pool-line.js';
+import { boundConnecting, Deadline, PoolLine } from './pool-line.js';
 
 /** Injection token of the DataSource that the `dataSource` option names. */
 export const OAUTH_DATA_SOURCE = Symbol('OAUTH_DATA_SOURCE');
@@ -72,6 +72,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
 
   /** Asks beforehand what {@link isDirect} would ask at the first guarded request. A database that is away is asked later. */
   onApplicationBootstrap(): void {
+    if (this.pool) boundConnecting(this.pool, this.options.databaseTimeout);
     void this.isDirect().catch(() => undefined);
   }
 

@@ -33,7 +33,7 @@ export interface OAuthModuleOptions {
   returnToOrigins?: readonly string[];
   /** Exemptions from the cross-site check. @defaultValue none */
   csrf?: CsrfOptions;
-  /** Longest wait for Postgres, milliseconds: for a connection, and for one statement. @defaultValue 5000 */
+  /** Longest wait for Postgres, milliseconds: for a connection and the statement that needs it together, a second try included. @defaultValue 5000 */
   databaseTimeout?: number;
   /** A direct connection for `LISTEN`, where the pool goes through a transaction pooler. @defaultValue the pool's own settings */
   listen?: { url: string };
