@@ -60,6 +60,9 @@ export class MeController {
   static apiUrl = '';
 }
 
+/** While set, every application reaches its database through a pooler, and listens directly. */
+export const poolerOfApps: { through?: (url: string) => string } = {};
+
 /** What {@link startApp} needs. */
 export interface AppOptions {
   platform?: Platform;
@@ -108,7 +111,7 @@ export async function startApp(options: AppOptions): Promise<RunningApp> {
     imports: [
       TypeOrmModule.forRoot({
         type: 'postgres',
-        url: options.database,
+        url: poolerOfApps.through?.(options.database) ?? options.database,
         autoLoadEntities: true,
         retryAttempts: 1,
         ...options.typeorm,
@@ -117,6 +120,7 @@ export async function startApp(options: AppOptions): Promise<RunningApp> {
         baseUrl,
         encryption: { keys: [{ id: 'test', secret: TEST_KEY }] },
         providers: options.providers ?? [],
+        ...(poolerOfApps.through ? { listen: { url: options.database } } : {}),
         ...options.extras,
         ...options.oauth,
       }),
