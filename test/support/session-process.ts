@@ -4,7 +4,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { oidc } from '../../src/index.js';
-import { sha256 } from '../../src/crypto/digest.js';
+import { sha256Base64 } from '../../src/crypto/digest.js';
 import { SessionCache } from '../../src/sessions/session-cache.service.js';
 import { type Platform, startApp } from './app.js';
 
@@ -81,7 +81,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   });
   const cache = app.get(SessionCache, { strict: false });
   process.on('message', ({ id, token }: { id: number; token: string }) => {
-    const held = cache.get(sha256(token).toString('latin1')) !== undefined;
+    const held = cache.get(sha256Base64(token)) !== undefined;
     process.send?.({ id, coherent: cache.isCoherent, held });
   });
   // Nobody is left to end it in order.
