@@ -4,7 +4,7 @@ import * as client from 'openid-client';
 import { OAuthError } from '../errors/oauth-error.js';
 import type { ProfileContext, ProviderProfile } from '../options/provider-options.js';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
-import { checkedSubject, claimDate, claimText, type Identity, mapProfile } from './identity.js';
+import { authTimeOf, checkedSubject, claimDate, claimText, type Identity, mapProfile } from './identity.js';
 import type { Issued } from './issued.js';
 import type { ProviderApi } from './provider-api.js';
 import type { ProviderConnection } from './provider-connection.js';
@@ -40,7 +40,7 @@ export async function identify(
     profile: mapProfile(described ?? merged),
     claims: described?.raw ?? (definition.kind === 'oidc' ? merged : { ...described }),
     sid: claimText(idClaims.sid),
-    authTime: claimDate(idClaims.auth_time),
+    authTime: authTimeOf(idClaims.auth_time),
     acr: claimText(idClaims.acr),
     amr: Array.isArray(idClaims.amr) ? idClaims.amr.map(claimText).filter((item) => item !== null) : null,
     idTokenExpiresAt: claimDate(idClaims.exp),

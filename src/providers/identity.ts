@@ -2,6 +2,7 @@
 import type { OAuthProfile } from '../options/login.js';
 import type { ProviderProfile } from '../options/provider-options.js';
 import { ProviderError } from './provider-fault.js';
+import { CLOCK_TOLERANCE } from './id-token.js';
 
 /** The identity that a provider vouches for, with what is known about this authentication. */
 export interface Identity {
@@ -57,6 +58,14 @@ export function mapProfile(claims: ProviderProfile): OAuthProfile {
 /** Seconds since the epoch as a date; null for anything that is none. */
 export function claimDate(value: unknown): Date | null {
   return typeof value === 'number' && value > 0 && value < 8.64e12 ? new Date(value * 1000) : null;
+}
+
+/**
+ * `auth_time` as a date; null as well for one in the future (milliseconds, say): it would count as fresh for ever.
+ * @param now seconds since the epoch
+ */
+export function authTimeOf(value: unknown, now = Date.now() / 1000): Date | null {
+  return typeof value === 'number' && value > now + CLOCK_TOLERANCE ? null : claimDate(value);
 }
 
 /** A text claim of bearable length, else null. */

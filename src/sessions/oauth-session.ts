@@ -26,15 +26,16 @@ class LiveSession extends GrantBearer implements OAuthSession {
       id: record.user_id,
       provider: record.provider,
       subject: record.subject,
-      profile: record.profile,
+      // Copies: one record serves several requests, and what a handler changes must stay in its own.
+      profile: { ...record.profile },
     };
     this.provider = record.provider;
-    this.scope = record.scope ?? [];
+    this.scope = record.scope ? [...record.scope] : [];
     this.createdAt = new Date(record.created_at);
     this.expiresAt = new Date(record.expires_at);
     this.authTime = record.auth_time === null ? null : new Date(record.auth_time);
     this.acr = record.acr;
-    this.amr = record.amr;
+    this.amr = record.amr && [...record.amr];
   }
 
   static foundOf(session: object): FoundSession | undefined {

@@ -63,6 +63,16 @@ describe.each(platforms)('step-up on %s', (platform) => {
   const age = (seconds: number) =>
     database.query(`update oauth_sessions set auth_time = now() - make_interval(secs => $1)`, [seconds]);
 
+  it.each([4_102_444_800, 1e12, Math.floor(Date.now() / 1000) + 600])(
+    'D-024 takes an auth_time in the future (%d) for unknown, not for fresh',
+    async (authTime) => {
+      provider.tamper('idToken', (claims) => ({ ...claims, auth_time: authTime }));
+      const agent = await login();
+      const answer = await agent.fetch(`${app.url}/vault/fresh`);
+      expect([answer.status, (await agent.fetch(`${app.url}/me`)).status]).toEqual([401, 200]);
+    },
+  );
+
   it('D-024 A-074 sends a person whose login is old to authenticate again, and back to the same page, with a new session id', async () => {
     const agent = await login();
     const before = agent.cookie('oauth_session')!;
