@@ -18,6 +18,7 @@ import { LogoutRepository } from './auth/logout.repository.js';
 import { LogoutService } from './auth/logout.service.js';
 import { OAuthExceptionFilter } from './auth/oauth-exception.filter.js';
 import { StepUpLogin } from './auth/step-up-login.service.js';
+import { ThirdPartyController, thirdPartyControllerAt } from './auth/third-party.controller.js';
 import { UnlinkService } from './auth/unlink.service.js';
 import { Sealer } from './crypto/sealing.js';
 import { Database, OAUTH_DATA_SOURCE } from './database/database.service.js';
@@ -181,8 +182,10 @@ function complete(definition: DynamicModule, { global, routePrefix, dataSource }
     imports: [...(definition.imports ?? []), TypeOrmModule.forFeature(oauthEntities, dataSource)],
     controllers:
       prefix === 'auth'
-        ? [AuthController, ProviderLogoutController, AccountController]
-        : [authControllerAt(prefix), providerLogoutControllerAt(prefix), accountControllerAt(prefix)],
+        ? [AuthController, ProviderLogoutController, AccountController, ThirdPartyController]
+        : [authControllerAt, providerLogoutControllerAt, accountControllerAt, thirdPartyControllerAt].map((at) =>
+            at(prefix),
+          ),
     providers: [
       ...(definition.providers ?? []),
       { provide: ROUTE_PREFIX, useValue: prefix },

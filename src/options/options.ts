@@ -103,6 +103,8 @@ export interface LoginOptions {
   maxPendingPerBrowser?: number;
   /** Pending logins altogether at most; then `/login` answers 429. @defaultValue 1000000 */
   maxPending?: number;
+  /** Let a third party begin logins (OIDC Core §4) by `GET` or `POST /auth/initiate`; the person is asked before anything happens. @defaultValue false */
+  thirdPartyStart?: boolean;
 }
 
 /** Times are in seconds. */

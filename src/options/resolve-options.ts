@@ -160,11 +160,17 @@ function resolveSession(given: SessionOptions | undefined, at: Problems): Resolv
 }
 
 function resolveLogin(given: LoginOptions | undefined, at: Problems): ResolvedOptions['login'] {
-  const options = at.object<LoginOptions>(given, ['stateLifetime', 'maxPendingPerBrowser', 'maxPending']);
+  const options = at.object<LoginOptions>(given, [
+    'stateLifetime',
+    'maxPendingPerBrowser',
+    'maxPending',
+    'thirdPartyStart',
+  ]);
   return Object.freeze({
     stateLifetime: at.at('stateLifetime').number(options.stateLifetime, 300, 1, 3600),
     maxPendingPerBrowser: at.at('maxPendingPerBrowser').integer(options.maxPendingPerBrowser, 50, 1, 10_000),
     maxPending: at.at('maxPending').integer(options.maxPending, 1_000_000, 1),
+    thirdPartyStart: at.at('thirdPartyStart').boolean(options.thirdPartyStart, false),
   });
 }
 
