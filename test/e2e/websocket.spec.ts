@@ -26,10 +26,12 @@ import { FakeProvider } from '../../src/testing/index.js';
 @UseFilters(OAuthExceptionFilter)
 class ChatGateway {
   static entered = 0;
+  /** The latest socket's admission: a client's handshake is over before it. */
+  static accepting: Promise<unknown> | undefined;
   constructor(private readonly sockets: SocketSessions) {}
 
   handleConnection(client: object, request?: unknown): Promise<unknown> {
-    return this.sockets.accept(client, request);
+    return (ChatGateway.accepting = this.sockets.accept(client, request));
   }
   @SubscribeMessage('whoami') whoami(@CurrentUser('subject') subject: string): object {
     ChatGateway.entered++;
@@ -193,15 +195,19 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
     const { cookie, userId } = await login();
     const socket = wsClient({ cookie });
     await once(socket, 'open');
+    expect(await ChatGateway.accepting).toMatchObject({ user: { id: userId } });
     const entered = ChatGateway.entered;
     gone.add(userId);
-    socket.send(JSON.stringify({ event: 'whoami' }));
-    expect(await answerOf(socket)).toMatchObject({ event: 'exception', data: { code: 'user_gone' } });
-    const closed = once(wsClient({ cookie }), 'close') as Promise<[number]>;
-    expect((await closed)[0]).toBe(1008);
-    expect(ChatGateway.entered).toBe(entered);
-    gone.clear();
-    socket.close();
+    try {
+      socket.send(JSON.stringify({ event: 'whoami' }));
+      expect(await answerOf(socket)).toMatchObject({ event: 'exception', data: { code: 'user_gone' } });
+      const closed = once(wsClient({ cookie }), 'close') as Promise<[number]>;
+      expect((await closed)[0]).toBe(1008);
+      expect(ChatGateway.entered).toBe(entered);
+    } finally {
+      gone.clear();
+      socket.close();
+    }
   });
 
   it('E-072 ws: a gateway that never showed the guard a handshake is denied', async () => {
