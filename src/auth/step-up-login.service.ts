@@ -35,16 +35,19 @@ export class StepUpLogin {
   }
 
   /**
-   * The session that a step-up or link began in, if this request still has it.
-   * @throws {OAuthError} `invalid_state`
+   * The session that a step-up or link began in, if this request still has it and the application its user.
+   * @throws {OAuthError} `invalid_state`, and as {@link SessionService.userOf}
    */
   async bound(request: WebRequest, { attempt }: VerifiedLogin): ReturnType<SessionService['find']> {
     const { session } = await this.sessions.ofRequest(request);
-    if (session !== null && session.id === attempt.pending.sessionId) return session;
-    throw new OAuthError('invalid_state', {
-      provider: attempt.provider.name,
-      cause: new Error('the session that began this has ended, or another one is here'),
-    });
+    if (session?.id !== attempt.pending.sessionId)
+      throw new OAuthError('invalid_state', {
+        provider: attempt.provider.name,
+        cause: new Error('the session that began this has ended, or another one is here'),
+      });
+    // Asked when it began, too; a person at the provider takes minutes, in which the user may go.
+    await this.sessions.userOf(session);
+    return session;
   }
 
   /**

@@ -78,6 +78,23 @@ describe.each(platforms)('the application’s own user on %s', (platform) => {
     expect((await me()).status).toBe(200);
   });
 
+  it('C-009 who is gone by the time the provider answers connects no identity, and keeps the session id', async () => {
+    const linking = at.agent();
+    await at.login(linking);
+    const begun = await linking.navigate(`${at.app.url}/auth/fake/link`, {
+      ...{ method: 'POST', form: {}, followRedirects: false },
+    });
+    at.provider.user({ sub: 'linked-too-late' });
+    const callback = await at.consent(begun.headers.get('location')!);
+    at.provider.user({ sub: 'user-1' });
+    const [accounts, cookie] = [await at.count('oauth_accounts'), linking.cookie('oauth_session')];
+    answer = () => null;
+    const refused = await at.callback(linking, callback);
+    expect([refused.status, codeOf(refused)]).toEqual([401, 'user_gone']);
+    expect(await at.count('oauth_accounts')).toBe(accounts);
+    expect(linking.cookie('oauth_session')).toBe(cookie);
+  });
+
   it.each([
     [
       'throws',
