@@ -10,6 +10,11 @@ export interface AuthenticatedRequest {
   oauthSession?: OAuthSession;
 }
 
+/** What graphql-ws keeps of a connection. */
+interface Upgraded {
+  request?: unknown;
+}
+
 /** The request or handshake behind a context, or null for a context without one (microservices, unknown kinds). */
 export function requestOf(context: ExecutionContext): WebRequest | null {
   const candidates: unknown[] = [];
@@ -18,8 +23,9 @@ export function requestOf(context: ExecutionContext): WebRequest | null {
     candidates.push(context.switchToHttp().getRequest());
   } else if (kind === 'graphql') {
     const scope = context.getArgs()[2] as
-      { req?: unknown; request?: unknown; extra?: { request?: unknown } } | undefined;
-    candidates.push(scope?.req, scope?.request, scope?.extra?.request);
+      { req?: { extra?: Upgraded }; request?: unknown; extra?: Upgraded } | undefined;
+    // Over a socket, Nest's own context has what graphql-ws knows of the connection as `req`.
+    candidates.push(scope?.req, scope?.request, scope?.extra?.request, scope?.req?.extra?.request);
   } else if (kind === 'ws') {
     return handshakeOf(context.switchToWs().getClient<object>());
   }
@@ -32,8 +38,9 @@ export function responseOf(context: ExecutionContext): unknown {
   const kind: string = context.getType();
   if (kind === 'http') return context.getArgByIndex<unknown>(1);
   if (kind !== 'graphql') return undefined;
-  const scope = context.getArgByIndex<{ res?: unknown; reply?: unknown } | undefined>(2);
-  return scope?.res ?? scope?.reply;
+  const scope = context.getArgByIndex<{ req?: { res?: unknown }; res?: unknown; reply?: unknown } | undefined>(2);
+  // Nest gives resolvers the request alone unless told otherwise; Express keeps the response there.
+  return scope?.res ?? scope?.reply ?? scope?.req?.res;
 }
 
 const handshakes = new WeakMap<object, object>();

@@ -34,8 +34,8 @@ export class SessionGuard implements CanActivate {
     const request = requestOf(context);
     if (!request) throw new OAuthError('unauthenticated');
     keepPrivate(responseOf(context));
-    // A handshake is a GET, yet it opens a channel that writes.
-    const handshake = context.getType() === 'ws';
+    // Whatever the context: operations of GraphQL come over sockets too.
+    const handshake = request.isHandshake || context.getType() === 'ws';
     if ((handshake || !request.isSafe) && isRefusedForeign(request, this.options, { handshake }))
       throw new OAuthError('cross_site');
     const answer = this.sessions.answer(request);

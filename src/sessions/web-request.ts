@@ -74,6 +74,11 @@ export class WebRequest {
     return SAFE_METHODS.has(this.method);
   }
 
+  /** Asks to become a WebSocket: a GET, yet it opens a channel that writes (RFC 6455 §4.1). */
+  get isHandshake(): boolean {
+    return /(?:^|,)\s*websocket\s*(?:,|$)/i.test(this.header('upgrade') ?? '');
+  }
+
   /** A person is looking: by `Sec-Fetch-Mode`, else by what the client accepts. */
   get isNavigation(): boolean {
     const mode = this.header('sec-fetch-mode');

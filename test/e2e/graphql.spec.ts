@@ -3,6 +3,7 @@ import { Controller, UseGuards } from '@nestjs/common';
 import {
   AbstractGraphQLDriver,
   type GqlModuleOptions,
+  GqlSubscriptionService,
   GraphQLModule,
   Mutation,
   Query,
@@ -11,13 +12,16 @@ import {
 import { ClientProxyFactory, MessagePattern, type MicroserviceOptions, Transport } from '@nestjs/microservices';
 import type { FastifyInstance } from 'fastify';
 import { graphql } from 'graphql';
+import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { firstValueFrom } from 'rxjs';
+import WebSocket from 'ws';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { freePort, MeController, oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
 import { UserAgent } from '../support/user-agent.js';
 import { CurrentUser, Public, RequireScopes, SessionGuard } from '../../src/index.js';
 import { FakeProvider } from '../../src/testing/index.js';
 
+const ADMIN = 'https://admin.example.com';
 let entered = 0;
 
 @Resolver()
@@ -49,8 +53,9 @@ class RpcController {
   }
 }
 
-/** GraphQL on Fastify, with the context that servers there give: its request and its reply. */
+/** GraphQL on Fastify, with the contexts that servers there give: request and reply, or what graphql-ws knows. */
 class FastifyDriver extends AbstractGraphQLDriver {
+  #sockets: GqlSubscriptionService | undefined;
   async start(options: GqlModuleOptions): Promise<void> {
     const fastify = this.httpAdapterHost.httpAdapter.getInstance<FastifyInstance>();
     fastify.post('/graphql', async (request, reply) =>
@@ -60,12 +65,27 @@ class FastifyDriver extends AbstractGraphQLDriver {
         contextValue: { req: request, reply },
       }),
     );
+    this.#sockets = new GqlSubscriptionService(
+      {
+        ...{ schema: options.schema!, path: '/graphql', 'graphql-ws': true },
+        context: ({ extra }: { extra: unknown }) => ({ extra }),
+      },
+      this.httpAdapterHost.httpAdapter.getHttpServer(),
+    );
   }
-  async stop(): Promise<void> {}
+  async stop(): Promise<void> {
+    await this.#sockets?.stop();
+  }
 }
 
 const graphQl = {
-  express: () => GraphQLModule.forRoot<ApolloDriverConfig>({ driver: ApolloDriver, autoSchemaFile: true }),
+  // No `context`: what Nest gives by default must do.
+  express: () =>
+    GraphQLModule.forRoot<ApolloDriverConfig>({
+      driver: ApolloDriver,
+      autoSchemaFile: true,
+      subscriptions: { 'graphql-ws': true },
+    }),
   fastify: () => GraphQLModule.forRoot<GqlModuleOptions>({ driver: FastifyDriver, autoSchemaFile: true }),
 };
 
@@ -86,6 +106,7 @@ describe.each(platforms)('other contexts on %s', (platform) => {
       imports: [graphQl[platform]()],
       nestProviders: [WhoResolver],
       controllers: [MeController, RpcController],
+      oauth: { csrf: { exemptOrigins: [ADMIN] } },
       configure: async (nest) => {
         nest.connectMicroservice<MicroserviceOptions>({
           transport: Transport.TCP,
@@ -136,6 +157,45 @@ describe.each(platforms)('other contexts on %s', (platform) => {
       'cross_site',
     );
     expect((await ask('{ admin }')).errors?.[0]?.extensions.code).toBe('insufficient_scope');
+    expect(entered).toBe(0);
+  });
+
+  /** One operation over a WebSocket of its own. */
+  async function overSocket(query: string, headers: Record<string, string>) {
+    const client = createClient({
+      url: `${app.address.replace('http', 'ws')}/graphql`,
+      webSocketImpl: class extends WebSocket {
+        constructor(address: string, protocols: string[]) {
+          super(address, protocols, { headers });
+        }
+      },
+      retryAttempts: 0,
+    });
+    try {
+      const { value } = await client.iterate<Record<string, string>>({ query }).next();
+      const { data, errors } = value as FormattedExecutionResult<Record<string, string>, { code?: string }>;
+      return errors?.[0]?.extensions?.code ?? data;
+    } finally {
+      await client.dispose();
+    }
+  }
+
+  it('A-116 E-072 GraphQL over WebSocket: passes with a live session, and never from another origin', async () => {
+    const cookie = `oauth_session=${agent.cookie('oauth_session')}`;
+    const write = 'mutation { write }';
+    expect(await overSocket('{ who }', { cookie, origin: app.url })).toEqual({ who: 'user-1' });
+    expect(await overSocket(write, { cookie })).toEqual({ write: 'written' });
+    expect(await overSocket(write, { cookie, origin: ADMIN })).toEqual({ write: 'written' });
+    entered = 0;
+    for (const foreign of [
+      { origin: 'https://evil.example' },
+      { origin: 'https://evil.example', 'sec-fetch-site': 'same-site' },
+      { 'sec-fetch-site': 'cross-site' },
+    ] as Record<string, string>[]) {
+      expect(await overSocket(write, { cookie, ...foreign })).toBe('cross_site');
+      expect(await overSocket('{ who }', { cookie, ...foreign })).toBe('cross_site');
+    }
+    expect(await overSocket(write, {})).toBe('unauthenticated');
     expect(entered).toBe(0);
   });
 
