@@ -1,6 +1,6 @@
 // Waiting for a grant that somebody else is refreshing: woken by a notification, and by one shared poll of all grants
 // waited for, in case it never comes. No connection is held meanwhile.
-import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { Listener } from '../database/listener.service.js';
 import { GRANT_CHANNEL, LeaseRepository } from './lease.repository.js';
 
@@ -15,10 +15,11 @@ interface Waiter {
 
 /** Wakes those who wait for a lease to end. */
 @Injectable()
-export class LeaseWatch implements OnApplicationShutdown {
+export class LeaseWatch {
   readonly #waiting = new Map<string, Set<Waiter>>();
   #timer: NodeJS.Timeout | undefined;
   #polling = false;
+  #closed = false;
   #stopListening: (() => void) | undefined;
 
   constructor(
@@ -28,6 +29,7 @@ export class LeaseWatch implements OnApplicationShutdown {
 
   /** Resolves when the lease of a grant seems to be over or its version moved, or after `patience` milliseconds. Look again then. */
   async changed(grantId: string, version: number, patience: number): Promise<void> {
+    if (this.#closed) return;
     this.#stopListening ??= this.listener.listen(GRANT_CHANNEL, (payload) => this.#wake(payload));
     let timer: NodeJS.Timeout | undefined;
     let waiter: Waiter | undefined;
@@ -43,7 +45,9 @@ export class LeaseWatch implements OnApplicationShutdown {
     if (waiters?.delete(waiter!) && waiters.size === 0) this.#waiting.delete(grantId);
   }
 
-  onApplicationShutdown(): void {
+  /** Wakes everybody, for good: whoever asks for leases closes it, and does not ask again. */
+  close(): void {
+    this.#closed = true;
     clearTimeout(this.#timer);
     this.#stopListening?.();
     for (const grantId of [...this.#waiting.keys()]) this.#wake(grantId);
@@ -61,7 +65,8 @@ export class LeaseWatch implements OnApplicationShutdown {
       // The waiters' own patience ends their waiting; the next poll may succeed.
     } finally {
       this.#polling = false;
-      this.#timer = this.#waiting.size === 0 ? undefined : setTimeout(() => void this.#poll(), POLL_INTERVAL);
+      this.#timer =
+        this.#closed || this.#waiting.size === 0 ? undefined : setTimeout(() => void this.#poll(), POLL_INTERVAL);
     }
   }
 

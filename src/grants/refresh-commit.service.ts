@@ -1,7 +1,7 @@
 // Writing a refreshed token back: where the version is unchanged, and again and again while the database or the key
 // ring is away, for as long as the lease keeps others out. What cannot be written is revoked, or loudly given up.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { Sealer } from '../crypto/sealing.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import type { TokenSet } from '../providers/token-set.js';
@@ -36,7 +36,7 @@ export type Commit = { outcome: 'written'; written: Written } | { outcome: 'move
 
 /** Writes refreshed tokens. */
 @Injectable()
-export class RefreshCommit implements BeforeApplicationShutdown {
+export class RefreshCommit {
   readonly #pending = new Set<Promise<unknown>>();
 
   constructor(
@@ -57,8 +57,8 @@ export class RefreshCommit implements BeforeApplicationShutdown {
     }
   }
 
-  /** Tokens in memory are written first, within the same bound. */
-  async beforeApplicationShutdown(): Promise<void> {
+  /** Resolves when no token waits in memory any more to be written: within the bound of {@link write}. */
+  async settled(): Promise<void> {
     await Promise.allSettled(this.#pending);
   }
 

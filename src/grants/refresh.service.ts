@@ -1,6 +1,6 @@
 // Refreshing one grant, once, among any number of callers and processes: one flight here, one lease everywhere.
 // No connection, transaction or row lock is held while the provider is asked, nor while waiting. See docs/refresh.md.
-import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { randomId } from '../crypto/random.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import type { Provider } from '../providers/provider.js';
@@ -12,7 +12,7 @@ import { GrantMoved } from './lease.js';
 import { LeaseRepository } from './lease.repository.js';
 import { LeaseWatch } from './lease-watch.service.js';
 import { ProviderHealth } from './provider-health.service.js';
-import { COMMIT_WINDOW } from './refresh-commit.service.js';
+import { COMMIT_WINDOW, RefreshCommit } from './refresh-commit.service.js';
 import { LeasedRefresh } from './leased-refresh.service.js';
 import { StoredTokens } from './stored-token.service.js';
 import { Turnstile } from './turnstile.js';
@@ -28,15 +28,18 @@ interface Flight {
 
 /** Refreshes grants. */
 @Injectable()
-export class Refresher implements BeforeApplicationShutdown {
+export class Refresher implements BeforeApplicationShutdown, OnApplicationShutdown {
   readonly #flights = new Map<string, Flight>();
   readonly #turnstiles = new Map<string, Turnstile>();
+  /** The pool is about to close: what holds a lease ends its work, and nobody takes one any more. */
+  #closing = false;
 
   constructor(
     private readonly grants: GrantRepository,
     private readonly leases: LeaseRepository,
     private readonly stored: StoredTokens,
     private readonly leased: LeasedRefresh,
+    private readonly commit: RefreshCommit,
     private readonly watch: LeaseWatch,
     private readonly health: ProviderHealth,
     private readonly providers: ProviderRegistry,
@@ -60,7 +63,23 @@ export class Refresher implements BeforeApplicationShutdown {
 
   /** Refreshes under way end first, and what they brought is written. */
   async beforeApplicationShutdown(): Promise<void> {
+    await this.#landed();
+  }
+
+  /**
+   * Those too that began while the server was closing: by requests in flight, and behind callers' backs. They have until
+   * here, for the pool closes next; a refresh that was not begun by now would lose the rotated token.
+   */
+  async onApplicationShutdown(): Promise<void> {
+    this.#closing = true;
+    this.watch.close();
+    await this.#landed();
+  }
+
+  /** In this order: a flight may leave a token behind that is still to be written. */
+  async #landed(): Promise<void> {
     await Promise.allSettled([...this.#flights.values()].map((flight) => flight.result));
+    await this.commit.settled();
   }
 
   async #acrossProcesses(seen: GrantRow, wish: RefreshWish): Promise<AccessToken> {
@@ -72,6 +91,7 @@ export class Refresher implements BeforeApplicationShutdown {
     // Metadata is loaded before anything is leased or noted: a failure there cannot have spent a refresh token.
     await this.leased.reach(seen);
     for (let row = seen; ;) {
+      this.#assertOpen(row);
       if (row.pause_left !== null) throw this.#paused(row);
       const leave = await this.#turnstile(provider.name).enter();
       try {
@@ -100,6 +120,7 @@ export class Refresher implements BeforeApplicationShutdown {
 
   /** Takes the lease and refreshes; null when somebody else has it, or the grant moved on. */
   async #leasing(row: GrantRow, wish: RefreshWish, provider: Provider): Promise<AccessToken | null> {
+    this.#assertOpen(row);
     this.health.assertAdmitted(provider.name);
     const { timeout } = provider.definition;
     const began = performance.now();
@@ -116,6 +137,11 @@ export class Refresher implements BeforeApplicationShutdown {
     if (!token) return this.leased.run(fresh, wish, lease);
     await this.leased.giveBack(lease);
     return token;
+  }
+
+  #assertOpen({ provider }: GrantRow): void {
+    if (this.#closing)
+      throw new OAuthError('provider_unavailable', { provider, cause: new Error('the application is shutting down') });
   }
 
   #turnstile(provider: string): Turnstile {

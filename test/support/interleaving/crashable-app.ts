@@ -105,7 +105,7 @@ export class CrashableApp {
     // Only so that nothing of it lives on in the test: callers that wait here would do so for a long time, and an answer
     // that was not written yet would be tried again until its lease ends.
     this.app.app.get(LeaseRepository).writeBack = () => Promise.resolve({ version: 0, expires_at: null });
-    this.app.app.get(LeaseWatch).onApplicationShutdown();
+    this.app.app.get(LeaseWatch).close();
     this.app.close().catch(() => undefined);
   }
 
