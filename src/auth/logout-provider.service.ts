@@ -10,7 +10,7 @@ import { ProviderError } from '../providers/provider-fault.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
 import { parseJsonObject } from '../providers/strict-json.js';
 import { type LogoutClaims, logoutClaims } from './logout-token.js';
-import { type LoggedOutSession, LogoutRepository, type LogoutTarget } from './logout.repository.js';
+import { LogoutRepository, type LogoutTarget } from './logout.repository.js';
 
 /** Ends sessions because their provider says so. */
 @Injectable()
@@ -97,7 +97,8 @@ export class ProviderLogout {
           await tx.query('select pg_advisory_xact_lock($1::bigint)', [lockKey('sub', issuer, subject)]);
       }
       const sessions = await this.logouts.end(tx, target);
-      if (revoke) await this.grants.endUnneeded(tx, sessions.map(withoutOfflineGrant));
+      // Refresh tokens issued for `offline_access` outlive the session (OIDC Back-Channel Logout §2.7).
+      if (revoke) await this.grants.endUnneeded(tx, sessions, { keepOffline: true });
       return sessions;
     });
     if (ended.length === 0) return;
@@ -107,9 +108,4 @@ export class ProviderLogout {
     }
     this.grants.wake();
   }
-}
-
-/** Refresh tokens issued for `offline_access` outlive the session (OIDC Back-Channel Logout §2.7). */
-function withoutOfflineGrant({ id, grant_id, offline }: LoggedOutSession): { id: string; grant_id: string | null } {
-  return { id, grant_id: offline ? null : grant_id };
 }

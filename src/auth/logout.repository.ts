@@ -10,12 +10,6 @@ export interface LogoutTarget {
   readonly sub: string | null;
 }
 
-/** An ended session with what decides about its grant. */
-export interface LoggedOutSession extends EndedSession {
-  /** The grant is the account's, for use without the person (`offline_access`): it outlives the session. */
-  offline: boolean;
-}
-
 const MEANT = `
   a.issuer = $1::text and ($2::text is null or s.sid = $2::text) and ($3::text is null or a.subject = $3::text)
   and ($2::text is not null or $3::text is not null)`;
@@ -46,16 +40,15 @@ export class LogoutRepository {
   }
 
   /** Ends the sessions that are meant. */
-  async end(tx: Queryable, { issuer, sid, sub }: LogoutTarget): Promise<LoggedOutSession[]> {
-    return tx.query<LoggedOutSession & Record<string, unknown>>(
+  async end(tx: Queryable, { issuer, sid, sub }: LogoutTarget): Promise<EndedSession[]> {
+    return tx.query<EndedSession & Record<string, unknown>>(
       `with meant as (
-         select s.id, g.session_id is null and 'offline_access' = any(g.scope) as offline
-         from oauth_sessions s join oauth_accounts a on a.id = s.account_id left join oauth_grants g on g.id = s.grant_id
+         select s.id from oauth_sessions s join oauth_accounts a on a.id = s.account_id
          where ${MEANT}
          order by s.id for update of s
        )
        delete from oauth_sessions s using meant m where s.id = m.id
-       returning s.id, s.user_id, s.account_id, s.grant_id, s.provider, s.sid, s.id_token, coalesce(m.offline, false) as offline`,
+       returning s.id, s.user_id, s.account_id, s.grant_id, s.provider, s.sid, s.id_token`,
       [issuer, sid, sub],
     );
   }

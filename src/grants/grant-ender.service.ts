@@ -5,6 +5,14 @@ import { ResolvedOptions } from '../options/resolve-options.js';
 import { GrantRepository } from './grant.repository.js';
 import { RevocationOutbox } from './revocation-outbox.service.js';
 
+/** A session that ended, with the grant that it used. */
+interface EndedSession {
+  readonly id: string;
+  readonly account_id: string;
+  readonly grant_id: string | null;
+  readonly provider: string;
+}
+
 /** Ends grants and sees to their revocation. */
 @Injectable()
 export class GrantEnder {
@@ -14,21 +22,29 @@ export class GrantEnder {
     private readonly options: ResolvedOptions,
   ) {}
 
-  /** Ends the grants that the ended sessions were the last to use. The caller holds the identity's locks. */
+  /**
+   * Ends the grants that the ended sessions were the last to use, or whose accounts have no session any more. The caller
+   * holds the identity's locks.
+   * @param keepOffline account-bound grants with `offline_access` stay
+   */
   async endUnneeded(
     tx: Queryable,
-    sessions: readonly { id: string; grant_id: string | null }[],
-    reason = 'logout',
+    sessions: readonly EndedSession[],
+    { keepOffline = false }: { keepOffline?: boolean } = {},
   ): Promise<void> {
     if (sessions.length === 0) return;
-    const keep = this.options.providers.filter((provider) => provider.keepGrant).map((provider) => provider.name);
-    const grantIds = sessions.flatMap((session) => session.grant_id ?? []);
-    const unneeded = await this.grants.unneeded(
-      tx,
-      { sessionIds: sessions.map((session) => session.id), grantIds },
+    const { providers } = this.options;
+    const keep = providers.filter((provider) => provider.keepGrant).map((provider) => provider.name);
+    // Where every session has a grant of its own, the account's was linked, and no session ever used it.
+    const perSession = new Set(providers.filter(({ grant }) => grant === 'session').map(({ name }) => name));
+    const unneeded = await this.grants.unneeded(tx, {
+      sessionIds: sessions.map((session) => session.id),
+      grantIds: sessions.flatMap((session) => session.grant_id ?? []),
+      accountIds: sessions.filter(({ provider }) => !perSession.has(provider)).map((session) => session.account_id),
       keep,
-    );
-    await this.#end(tx, unneeded, reason);
+      keepOffline,
+    });
+    await this.#end(tx, unneeded, 'logout');
   }
 
   /** Ends every grant of an account, needed or not. The caller holds the identity's locks. */

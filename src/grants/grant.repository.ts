@@ -46,6 +46,19 @@ export interface SessionIdToken {
   auth_time: number | null;
 }
 
+/** What ended, as {@link GrantRepository.unneeded} needs to know it. */
+export interface Ended {
+  readonly sessionIds: readonly string[];
+  /** Grants that these sessions used. */
+  readonly grantIds: readonly string[];
+  /** Accounts whose own grant goes with their last session, whichever grant that session used. */
+  readonly accountIds: readonly string[];
+  /** Names of providers whose account-bound grants outlive their sessions. */
+  readonly keep: readonly string[];
+  /** So do account-bound grants with `offline_access`. */
+  readonly keepOffline: boolean;
+}
+
 const GRANT = `
   select g.id, g.account_id, g.session_id, g.provider, a.issuer, a.subject, a.user_id, g.scope, g.dpop_key, g.version, g.status, g.status_reason,
          g.refresh_token is not null and (g.refresh_expires_at is null or g.refresh_expires_at > now()) as refreshable,
@@ -133,24 +146,30 @@ export class GrantRepository {
   }
 
   /**
-   * Grants that the ended sessions leave without any use, locked. Call it under the identity's locks.
-   * @param keep names of providers whose account-bound grants outlive their sessions
+   * Grants that the ended sessions leave without any use, locked: their own; the account's that they used and no other
+   * session does; and that of an account which has no session any more, although the last one had a grant of its own.
+   * Call it under the identity's locks.
    */
   async unneeded(
     tx: Queryable,
-    ended: { sessionIds: readonly string[]; grantIds: readonly string[] },
-    keep: readonly string[],
+    { sessionIds, grantIds, accountIds, keep, keepOffline }: Ended,
   ): Promise<{ id: string }[]> {
     return tx.query(
       `select g.id from oauth_grants g
        where g.status <> 'revoked' and (
          g.session_id = any($1::uuid[])
-         or (g.id = any($2::uuid[]) and g.session_id is null and g.provider <> all($3::text[]) and not exists (
-           select 1 from oauth_sessions s where s.grant_id = g.id and s.expires_at > now() and s.idle_expires_at > now()
-         ))
+         or (
+           g.session_id is null and g.provider <> all($4::text[]) and not ($5::boolean and 'offline_access' = any(g.scope))
+           and (g.id = any($2::uuid[]) or g.account_id = any($3::uuid[]))
+           and not exists (
+             select 1 from oauth_sessions s
+             where s.account_id = g.account_id and (s.grant_id = g.id or g.id <> all($2::uuid[]))
+               and s.expires_at > now() and s.idle_expires_at > now()
+           )
+         )
        )
        for update of g`,
-      [ended.sessionIds, ended.grantIds, keep],
+      [sessionIds, grantIds, accountIds, keep, keepOffline],
     );
   }
 

@@ -70,6 +70,25 @@ describe.each(platforms)('linking on %s', (platform) => {
     expect(new URL(logoutUrl).searchParams.has('id_token_hint')).toBe(true);
   });
 
+  it('a session with a grant of its own at the linked provider leaves the linked grant alone when it ends', async () => {
+    const agent = await login();
+    await link(agent);
+    const { id: userId } = (await me(agent)).user;
+    const other = await login('second');
+    expect((await other.fetch(`${app.url}/auth/logout`, { method: 'POST' })).status).toBe(200);
+    const rows = await database.query(
+      `select g.session_id is null as linked, g.status from oauth_grants g join oauth_accounts a on a.id = g.account_id
+       where a.user_id = $1 and g.provider = 'second' order by linked`,
+      [userId],
+    );
+    expect(rows).toEqual([
+      { linked: false, status: 'revoked' },
+      { linked: true, status: 'active' },
+    ]);
+    const token = await app.tokens.getAccessToken({ userId, provider: 'second' });
+    expect(second.isActive(token.value)).toBe(true);
+  });
+
   it('answers a script with the address to go to', async () => {
     const agent = await login();
     const answer = await agent.fetch(`${app.url}/auth/second/link?returnTo=/me`, { method: 'POST' });

@@ -1,7 +1,7 @@
 // What a later login of the same account does to the grant that is there: nothing that the user allowed is lost.
 import { Rekeyer, SessionService } from '../../../src/index.js';
 import { TEST_KEY } from '../../support/app.js';
-import { type Grants, startGrants } from '../../support/grants.js';
+import { type Grants, type GrantsOptions, startGrants, until } from '../../support/grants.js';
 import type { UserAgent } from '../../support/user-agent.js';
 
 /** What is stored for the account itself, in clear where it is not sealed. */
@@ -64,6 +64,82 @@ describe('a later login of the same account', () => {
     await second.agent.fetch(`${grants.app.url}/auth/logout`, { method: 'POST' });
     expect(await grants.grant(second.grantId)).toMatchObject({ status: 'revoked' });
     expect(await accountGrant(grants)).toMatchObject({ status: 'active' });
+  });
+
+  describe('with another scope in the same browser, whose first session it replaces', () => {
+    /** @returns the account's grant, which no session uses any more, and the session's own */
+    async function twoGrants(options: GrantsOptions = {}, scope = 'openid mail') {
+      const grants = await startGrants(options);
+      grants.provider.configure({ scope });
+      const first = await grants.logIn();
+      grants.provider.configure({ scope: 'openid files' });
+      const second = await grants.logIn('user-1', first.agent);
+      const { sid } = grants.provider.logins.at(-1)!;
+      expect(second.grantId).not.toBe(first.grantId);
+      expect(await grants.grant(first.grantId)).toMatchObject({ status: 'active', session_id: null });
+      const statuses = async () =>
+        Promise.all([first, second].map(async ({ grantId }) => (await grants.grant(grantId)).status));
+      return { grants, first, second, sid, statuses };
+    }
+    type Two = Awaited<ReturnType<typeof twoGrants>>;
+
+    const ends: [string, (two: Two) => Promise<unknown>][] = [
+      [
+        'a logout',
+        async ({ grants, second }) => second.agent.fetch(`${grants.app.url}/auth/logout`, { method: 'POST' }),
+      ],
+      [
+        'a back-channel logout',
+        async ({ grants, sid }) =>
+          grants.provider.sendBackchannelLogout(`${grants.app.url}/auth/fake/backchannel-logout`, {
+            sid,
+            sub: undefined,
+          }),
+      ],
+      [
+        'the application',
+        async ({ grants, second }) => grants.app.app.get(SessionService).end(second.userId, second.sessionId),
+      ],
+    ];
+
+    it.each(ends)('A-068 %s that ends the last session ends and revokes both', async (_by, end) => {
+      const two = await twoGrants();
+      await using grants = two.grants;
+      await end(two);
+      expect(await two.statuses()).toEqual(['revoked', 'revoked']);
+      await until(() => grants.provider.revocations.length > 0);
+      await until(async () => (await grants.database.query('select 1 from oauth_revocations')).length === 0);
+      for (const { value } of grants.provider.issued.filter(({ kind }) => kind === 'refreshToken'))
+        expect(grants.provider.isActive(value)).toBe(false);
+      const refused = grants.tokens.forUser(two.first.userId, 'fake').getAccessToken();
+      await expect(refused).rejects.toMatchObject({ code: 'reauth_required' });
+    });
+
+    it.each(ends)('A-068 %s ends the own one alone while another session of the account lives', async (_by, end) => {
+      const two = await twoGrants();
+      await using grants = two.grants;
+      grants.provider.configure({ scope: 'openid calendar' });
+      const other = await grants.logIn();
+      await end(two);
+      expect(await two.statuses()).toEqual(['active', 'revoked']);
+      expect(await grants.grant(other.grantId)).toMatchObject({ status: 'active' });
+    });
+
+    it.each(ends)("A-068 %s leaves the account's grant where keepGrant says so", async (_by, end) => {
+      const two = await twoGrants({ definition: { keepGrant: true } });
+      await using grants = two.grants;
+      await end(two);
+      expect(await two.statuses()).toEqual(['active', 'revoked']);
+      expect((await grants.tokens.forUser(two.first.userId, 'fake').getAccessToken()).value).toBeTruthy();
+    });
+
+    it('A-108 a back-channel logout leaves the one with offline_access', async () => {
+      const two = await twoGrants({}, 'openid mail offline_access');
+      await using grants = two.grants;
+      await ends[1]![1](two);
+      expect(await two.statuses()).toEqual(['active', 'revoked']);
+      expect(grants.seen('logout')).toHaveLength(2);
+    });
   });
 
   it('with all of both scopes makes one grant of them', async () => {
