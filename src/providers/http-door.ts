@@ -118,8 +118,10 @@ const DECODERS = new Map([
 ]);
 
 function sentOverTls(url: URL, init: RequestInit, tls: ClientTls): Promise<Response> {
-  const { method, headers, body, signal } = new Request(url, {
+  // Without the signal: a Request's own follows it only until the Request is collected, and the deadline would be lost.
+  const { method, headers, body } = new Request(url, {
     ...init,
+    signal: null,
     ...(init.body == null ? {} : { duplex: 'half' }),
   });
   const text = typeof init.body === 'string' || init.body instanceof URLSearchParams ? String(init.body) : undefined;
@@ -127,7 +129,7 @@ function sentOverTls(url: URL, init: RequestInit, tls: ClientTls): Promise<Respo
     const options = {
       method,
       agent: agentOf(tls),
-      signal,
+      ...(init.signal ? { signal: init.signal } : {}),
       headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) },
     };
     const outgoing = overTls(url, options, (incoming) => {
