@@ -21,11 +21,18 @@ export class ClientTls extends Redacted implements ProviderTlsOptions {
   readonly key?: string;
   readonly passphrase?: string;
   readonly ca?: readonly string[];
+  #withoutCertificate?: ClientTls;
 
   constructor({ ca, ...fields }: ProviderTlsOptions) {
     super();
     Object.assign(this, fields, ca === undefined ? {} : { ca: Object.freeze([ca].flat()) });
     Object.freeze(this);
+  }
+
+  /** The same authorities, and no certificate of our own: for a server that must not learn who we are. Always the same object. */
+  get withoutCertificate(): ClientTls {
+    this.#withoutCertificate ??= new ClientTls(this.ca === undefined ? {} : { ca: this.ca });
+    return this.#withoutCertificate;
   }
 }
 

@@ -1,6 +1,7 @@
 // Calls to a provider's API with an access token. The token goes only to origins that are declared, and never along
 // with a redirect to another one.
 import { OAuthError } from '../errors/oauth-error.js';
+import { ClientTls } from '../options/client-tls.js';
 import type { ProfileContext } from '../options/provider-options.js';
 import { apiProof, wantsNonce } from './dpop.js';
 import { streamFromApi } from './http-door.js';
@@ -101,9 +102,14 @@ export class ProviderApi {
     }
   }
 
-  /** One request, with the token in its header; a server that wants its latest DPoP nonce is asked once more. */
+  /**
+   * One request, with the token in its header; who gets none is not shown our certificate either. A server that wants
+   * its latest DPoP nonce is asked once more.
+   */
   async #send(token: SentToken | null, url: URL, request: RequestInit & { headers: Headers }): Promise<Response> {
     const { definition, nonces } = this.connection;
+    const { name: provider, dispatcher: own } = definition;
+    const dispatcher = token === null && own instanceof ClientTls ? own.withoutCertificate : own;
     for (let attempt = 1; ; attempt++) {
       const headers = new Headers(request.headers);
       if (token) {
@@ -114,11 +120,7 @@ export class ProviderApi {
           headers.set('dpop', await apiProof(token.dpopKey, proven));
         }
       }
-      const response = await streamFromApi(
-        url,
-        { ...request, headers },
-        { provider: definition.name, dispatcher: definition.dispatcher },
-      );
+      const response = await streamFromApi(url, { ...request, headers }, { provider, dispatcher });
       if (token?.dpopKey === undefined) return response;
       const told = nonces.note(url, response.headers);
       if (attempt > 1 || !told || !wantsNonce(response) || !isReplayable(request.body)) return response;

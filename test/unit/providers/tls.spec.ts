@@ -1,14 +1,18 @@
-// Requests with TLS of their own: deadlines outlive the garbage collector.
+// Requests with TLS of their own: deadlines outlive the garbage collector, and our certificate stays with our token.
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { ClientTls } from '../../../src/options/client-tls.js';
 import { requestProvider, streamFromApi } from '../../../src/providers/http-door.js';
+import { ProviderApi } from '../../../src/providers/provider-api.js';
+import type { ProviderConnection } from '../../../src/providers/provider-connection.js';
 import { makeCertificate } from '../../../src/testing/index.js';
 
 const authority = makeCertificate({ commonName: 'Test Authority', hosts: [], authority: true });
 const host = makeCertificate({ issuer: authority });
+const mine = makeCertificate({ issuer: authority, commonName: 'our application', hosts: [] });
 
 const servers: Server[] = [];
 afterAll(() =>
@@ -21,7 +25,10 @@ afterAll(() =>
 );
 
 async function listen(handle: Parameters<typeof createServer>[1]): Promise<string> {
-  const server = createServer({ key: host.key, cert: host.cert }, handle);
+  const server = createServer(
+    { key: host.key, cert: host.cert, ca: authority.cert, requestCert: true, rejectUnauthorized: false },
+    handle,
+  );
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return `https://localhost:${(server.address() as AddressInfo).port}`;
@@ -77,5 +84,49 @@ describe('while garbage is collected', () => {
     // Of a body under way, Node 20's http says that it was cut off.
     const end = expect.stringMatching(path === '/body' ? /^(ABORT_ERR|ECONNRESET)$/ : /^ABORT_ERR$/);
     expect(await ending(asked.then((response) => response.text()))).toEqual([end, true]);
+  });
+});
+
+describe('a client certificate', () => {
+  type Seen = [at: string, authorization: string | undefined, certificate: string | null];
+
+  it('goes to the declared origin alone, as the token does, whatever redirects say', async () => {
+    const dispatcher = new ClientTls({ cert: mine.cert, key: mine.key, ca: authority.cert });
+    const seen: Seen[] = [];
+    const note = (at: string, request: Parameters<Parameters<typeof createServer>[1] & object>[0]): void => {
+      const { socket } = request;
+      const name = socket instanceof TLSSocket ? socket.getPeerCertificate().subject?.CN : undefined;
+      seen.push([at, request.headers.authorization, name === undefined ? null : String(name)]);
+    };
+    let foreign = '';
+    const home = await listen((request, response) => {
+      note(`home ${request.url}`, request);
+      const location = { '/start': '/next', '/next': `${foreign}/x` }[request.url ?? ''];
+      if (location === undefined) response.end('back');
+      else response.writeHead(307, { location }).end();
+    });
+    foreign = await listen((request, response) => {
+      note(`foreign ${request.url}`, request);
+      response.writeHead(307, { location: `${home}/back` }).end();
+    });
+    const connection = { definition: { name: 'corp', apiOrigins: [home], dispatcher } };
+    const api = new ProviderApi(connection as unknown as ProviderConnection);
+    const answer = await api.fetch({ value: 'token', type: 'Bearer' }, `${home}/start`);
+    expect(await answer.text()).toBe('back');
+    expect(seen).toEqual([
+      ['home /start', 'Bearer token', 'our application'],
+      ['home /next', 'Bearer token', 'our application'],
+      ['foreign /x', undefined, null],
+      ['home /back', undefined, null],
+    ]);
+  });
+
+  it('leaves nothing of itself where it is taken off, and the same connections each time', () => {
+    const tls = new ClientTls({ cert: mine.cert, key: mine.key, passphrase: 'canary' });
+    expect({ ...tls.withoutCertificate }).toEqual({});
+    expect(tls.withoutCertificate).toBe(tls.withoutCertificate);
+    expect({ ...new ClientTls({ cert: mine.cert, key: mine.key, ca: authority.cert }).withoutCertificate }).toEqual({
+      ca: [authority.cert],
+    });
   });
 });
