@@ -48,7 +48,7 @@ describe('while garbage is collected', () => {
   });
   afterAll(() => clearInterval(collecting));
 
-  /** What becomes of a request that nobody answers, and whether it took about a second. */
+  /** What becomes of a request that nobody answers, and whether it ended in time. */
   async function ending(asked: Promise<unknown>): Promise<[end: unknown, inTime: boolean]> {
     const began = performance.now();
     let patience: NodeJS.Timeout | undefined;
@@ -60,8 +60,7 @@ describe('while garbage is collected', () => {
       new Promise((resolve) => (patience = setTimeout(resolve, 8_000, 'still waiting'))),
     ]);
     clearTimeout(patience);
-    const took = performance.now() - began;
-    return [end, took > 900 && took < 3_000];
+    return [end, performance.now() - began < 3_000];
   }
 
   const request = { provider: 'corp', dispatcher: tls };
