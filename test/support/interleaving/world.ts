@@ -1,5 +1,6 @@
 // A world in which grants are refreshed, ended, begun anew and sealed anew, and applications die: carries out one plan.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { RefreshCommit } from '../../../src/grants/refresh-commit.service.js';
 import { type OAuthError, Rekeyer } from '../../../src/index.js';
 import { FakeProvider } from '../../../src/testing/index.js';
 import { createTestDatabase, type TestDatabase } from '../database.js';
@@ -140,6 +141,8 @@ export class World {
       const rows = await this.database.query('select lease_owner from oauth_grants where lease_owner is not null');
       return rows.every(({ lease_owner: owner }) => this.#deadOwners.has(owner as string));
     });
+    // The grant may have ended in that moment, and its lease with it: then what could not be written is to be revoked.
+    await Promise.all(this.apps.map(({ app }) => app.app.get(RefreshCommit).settled()));
   }
 
   /** A token of each grant that somebody is logged in with, once all leases are over: a value, or the error's code. */
