@@ -11,6 +11,7 @@ import { FormPost } from './auth/form-post.service.js';
 import { LinkRepository } from './auth/link.repository.js';
 import { LinkService } from './auth/link.service.js';
 import { LoginRepository } from './auth/login.repository.js';
+import { LoginPreparer } from './auth/login-preparer.service.js';
 import { LoginService } from './auth/login.service.js';
 import { ProviderLogout } from './auth/logout-provider.service.js';
 import { ProviderLogoutController, providerLogoutControllerAt } from './auth/logout.controller.js';
@@ -112,7 +113,16 @@ const SERVICES: NestProvider[] = [
     SessionGuard,
   ],
   ...[LoginStarter, LoginAnswerer, OAuthStrategy, StrategyRunner],
-  ...[LoginRepository, LoginService, FormPost, LogoutRepository, LogoutService, ProviderLogout, OAuthExceptionFilter],
+  ...[
+    LoginRepository,
+    LoginPreparer,
+    LoginService,
+    FormPost,
+    LogoutRepository,
+    LogoutService,
+    ProviderLogout,
+    OAuthExceptionFilter,
+  ],
   ...[
     StepUpLogin,
     LinkRepository,

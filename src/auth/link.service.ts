@@ -7,6 +7,7 @@ import { Sealer } from '../crypto/sealing.js';
 import { Database } from '../database/database.service.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
+import { idTokenContext } from '../grants/grant-sealing.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
 import { serializeCookie } from '../sessions/cookies.js';
@@ -17,9 +18,10 @@ import { LoginAnswerer, type VerifiedLogin } from '../strategy/login-answer.serv
 import { type LoginStart, LoginStarter } from '../strategy/login-start.service.js';
 import { StrategyRunner } from '../strategy/strategy-runner.service.js';
 import { LinkRepository } from './link.repository.js';
+import { LoginPreparer } from './login-preparer.service.js';
+import { loginRefusal } from './login-refusal.js';
 import { LoginRepository } from './login.repository.js';
-import { idTokenContext } from '../grants/grant-sealing.js';
-import { type FinishedLogin, LoginService } from './login.service.js';
+import type { FinishedLogin } from './login.service.js';
 import { StepUpLogin } from './step-up-login.service.js';
 
 /** A session may connect identities for this long after the person logged in. Seconds. */
@@ -32,8 +34,8 @@ export class LinkService {
     private readonly strategy: StrategyRunner,
     private readonly answerer: LoginAnswerer,
     private readonly starter: LoginStarter,
-    private readonly logins: LoginService,
-    private readonly writes: LoginRepository,
+    private readonly preparer: LoginPreparer,
+    private readonly logins: LoginRepository,
     private readonly links: LinkRepository,
     private readonly stepUp: StepUp,
     private readonly stepUps: StepUpLogin,
@@ -67,7 +69,7 @@ export class LinkService {
     const session = (await this.stepUps.bound(request, login))!;
     const [token, newId] = [randomToken(), randomId()];
     const [prepared, idToken] = await Promise.all([
-      this.logins.prepare(request, login, { userId: session.user.id, token: randomToken(), bound: 'account' }),
+      this.preparer.prepare(request, login, { userId: session.user.id, token: randomToken(), bound: 'account' }),
       this.#resealed(session.id, newId),
     ]);
     const locks = [
@@ -75,8 +77,8 @@ export class LinkService {
       lockKey('sub', identity.issuer, identity.subject),
     ];
     const { accountId, seconds } = await this.database.transaction(locks, async (tx) => {
-      const result = await this.writes.write(tx, { ...prepared, oldTokenHash: null });
-      if (result.session_seconds === null) throw this.logins.refusal(result, provider);
+      const result = await this.logins.write(tx, { ...prepared, oldTokenHash: null });
+      if (result.session_seconds === null) throw loginRefusal(result, provider);
       await this.links.discardSession(tx, prepared.session.id);
       const left = await this.links.rotate(tx, {
         ...{ id: session.id, newId, tokenHash: sha256(token), idToken },

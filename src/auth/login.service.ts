@@ -1,22 +1,12 @@
 // From a verified identity to a session: onLogin, then one transaction, then a new cookie.
 import { Injectable } from '@nestjs/common';
 import { AccountService } from '../accounts/account.service.js';
-import { lockKey, sha256 } from '../crypto/digest.js';
-import { randomId, randomToken } from '../crypto/random.js';
-import { Sealer } from '../crypto/sealing.js';
-import { Database } from '../database/database.service.js';
+import { lockKey } from '../crypto/digest.js';
+import { randomToken } from '../crypto/random.js';
+import { Database, type Queryable } from '../database/database.service.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { GrantEnder } from '../grants/grant-ender.service.js';
-import {
-  accessKeyContext,
-  accessTokenContext,
-  dpopKeyContext,
-  type GrantOwner,
-  idTokenContext,
-  refreshTokenContext,
-} from '../grants/grant-sealing.js';
-import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { BROWSER_COOKIE_MAX_AGE, serializeCookie } from '../sessions/cookies.js';
 import { SessionService } from '../sessions/session.service.js';
@@ -24,8 +14,10 @@ import type { WebRequest } from '../sessions/web-request.js';
 import { stillSafe } from '../state/return-to.js';
 import { LoginAnswerer, type VerifiedLogin } from '../strategy/login-answer.service.js';
 import { LoginStarter } from '../strategy/login-start.service.js';
-import { StepUpLogin } from './step-up-login.service.js';
+import { LoginPreparer } from './login-preparer.service.js';
+import { loginRefusal } from './login-refusal.js';
 import { LoginRepository, type LoginWrite, type LoginWritten } from './login.repository.js';
+import { StepUpLogin } from './step-up-login.service.js';
 
 /** A finished login: where the browser goes, with which cookies. */
 export interface FinishedLogin {
@@ -36,21 +28,33 @@ export interface FinishedLogin {
 /** Longest user id, bytes of UTF-8: it is indexed, and an index row of Postgres takes 2,700. */
 const MAX_USER_ID_BYTES = 1_024;
 
+/** The account's grant must be left alone. Rolls the transaction back. */
+class StandsApart extends OAuthError {
+  constructor() {
+    super('server_error');
+  }
+}
+
+/** A login as it was written. */
+interface Written {
+  readonly write: LoginWrite;
+  readonly written: LoginWritten & { readonly crowdedOut: readonly string[] };
+}
+
 /** Finishes logins. */
 @Injectable()
 export class LoginService {
   constructor(
     private readonly answerer: LoginAnswerer,
     private readonly starter: LoginStarter,
+    private readonly preparer: LoginPreparer,
     private readonly logins: LoginRepository,
     private readonly accounts: AccountService,
     private readonly sessions: SessionService,
     private readonly stepUps: StepUpLogin,
     private readonly grants: GrantEnder,
     private readonly database: Database,
-    private readonly sealer: Sealer,
     private readonly events: OAuthEvents,
-    private readonly urls: AuthUrls,
     private readonly options: ResolvedOptions,
   ) {}
 
@@ -65,25 +69,12 @@ export class LoginService {
     await this.stepUps.assert(request, login);
     const userId = await this.#userId(request, login);
     const token = randomToken();
-    let write = await this.prepare(request, login, { userId, token });
-    const locks = [
-      ...(identity.sid === null ? [] : [lockKey('sid', identity.issuer, identity.sid)]),
-      lockKey('sub', identity.issuer, identity.subject),
-    ];
-    const written = await this.database.transaction(locks, async (tx) => {
-      let result = await this.logins.write(tx, write);
-      if (result.apart) {
-        write = await this.prepare(request, login, { userId, token, bound: 'session' });
-        result = { ...(await this.logins.write(tx, write)), ended: result.ended };
-      }
-      // Less than a second: the cookie would be gone before it is used, and the browser go round in circles.
-      if ((result.session_seconds ?? 0) < 1) throw this.refusal(result, provider.name);
-      if (pending.intent === 'step_up' && result.ended?.id !== pending.sessionId)
-        throw new OAuthError('invalid_state', {
-          provider: provider.name,
-          cause: new Error('the session that was to be stepped up has ended meanwhile'),
-        });
-      return { ...result, crowdedOut: await this.#endReplaced(tx, result) };
+    const { write, written } = await this.#write(
+      login,
+      await this.preparer.prepare(request, login, { userId, token }),
+    ).catch(async (error: unknown) => {
+      if (!(error instanceof StandsApart)) throw error;
+      return this.#write(login, await this.preparer.prepare(request, login, { userId, token, bound: 'session' }));
     });
     const { ended, crowdedOut } = written;
     if (crowdedOut.length > 0)
@@ -105,6 +96,32 @@ export class LoginService {
     if (ended && ended.user_id !== written.user_id)
       cookies.push(serializeCookie('browser', randomToken(), { secure, maxAge: BROWSER_COOKIE_MAX_AGE }));
     return { returnTo: stillSafe(pending.returnTo, this.starter.returnToPolicy), cookies };
+  }
+
+  /**
+   * One transaction.
+   * @throws {StandsApart} when the grant must be the session's own: its secrets are to be sealed for that, and not here,
+   * where a slow key ring would hold locks and a connection
+   */
+  #write(login: VerifiedLogin, write: LoginWrite): Promise<Written> {
+    const { attempt, identity } = login;
+    const { provider, pending } = attempt;
+    const locks = [
+      ...(identity.sid === null ? [] : [lockKey('sid', identity.issuer, identity.sid)]),
+      lockKey('sub', identity.issuer, identity.subject),
+    ];
+    return this.database.transaction(locks, async (tx) => {
+      const result = await this.logins.write(tx, write);
+      if (result.apart) throw new StandsApart();
+      // Less than a second: the cookie would be gone before it is used, and the browser go round in circles.
+      if ((result.session_seconds ?? 0) < 1) throw loginRefusal(result, provider.name);
+      if (pending.intent === 'step_up' && result.ended?.id !== pending.sessionId)
+        throw new OAuthError('invalid_state', {
+          provider: provider.name,
+          cause: new Error('the session that was to be stepped up has ended meanwhile'),
+        });
+      return { write, written: { ...result, crowdedOut: await this.#endReplaced(tx, result) } };
+    });
   }
 
   /** What `onLogin` says; null leaves it to the account. */
@@ -141,95 +158,9 @@ export class LoginService {
     return userId;
   }
 
-  /** Everything that a login writes, secrets sealed. @param given.bound to what the grant is bound, whatever the provider's option says */
-  async prepare(
-    request: WebRequest,
-    { attempt, identity, tokens, dpopKey }: VerifiedLogin,
-    given: { userId: string | null; token: string; bound?: 'account' | 'session' },
-  ): Promise<LoginWrite> {
-    const { provider, pending } = attempt;
-    const { session: lifetimes, secure } = this.options;
-    const [accountId, grantId, sessionId] = [randomId(), randomId(), randomId()];
-    const sessionBound = (given.bound ?? provider.definition.grant) === 'session';
-    const owner: GrantOwner = {
-      provider: provider.name,
-      issuer: identity.issuer,
-      subject: identity.subject,
-      sessionGrantId: sessionBound ? grantId : null,
-    };
-    const [accessToken, refreshToken, idToken, sealedKey, accessKey] = await Promise.all([
-      this.sealer.seal(accessTokenContext(owner, ''), tokens.accessToken),
-      tokens.refreshToken === null ? null : this.sealer.seal(refreshTokenContext(owner), tokens.refreshToken),
-      tokens.idToken === null ? null : this.sealer.seal(idTokenContext(sessionId), tokens.idToken),
-      dpopKey === undefined ? null : this.sealer.seal(dpopKeyContext(owner), dpopKey),
-      dpopKey === undefined ? null : this.sealer.seal(accessKeyContext(owner, ''), dpopKey),
-    ]);
-    const oldToken = request.cookie('session', secure).value;
-    const ceilings = [identity.sessionExpiry, lifetimes.bindToIdToken ? identity.idTokenExpiresAt : null].filter(
-      (date) => date !== null,
-    );
-    return {
-      stateHash: pending.stateHash,
-      oldTokenHash: oldToken === null ? null : sha256(oldToken),
-      account: {
-        id: accountId,
-        provider: provider.name,
-        issuer: identity.issuer,
-        subject: identity.subject,
-        userId: given.userId,
-        profile: identity.profile,
-      },
-      grant: {
-        id: grantId,
-        sessionBound,
-        replaces: given.bound === 'account',
-        scope: tokens.scope,
-        refreshToken,
-        refreshExpiresIn: tokens.refreshExpiresIn,
-        dpopKey: sealedKey,
-        accessToken,
-        accessKey,
-        tokenType: tokens.tokenType,
-        expiresIn: tokens.expiresIn,
-      },
-      session: {
-        id: sessionId,
-        tokenHash: sha256(given.token),
-        sid: identity.sid,
-        authTime: identity.authTime,
-        acr: identity.acr,
-        amr: identity.amr,
-        idleTimeout: lifetimes.idleTimeout,
-        absoluteTimeout: lifetimes.absoluteTimeout,
-        ceiling: ceilings.length === 0 ? null : new Date(Math.min(...ceilings.map((date) => date.getTime()))),
-        ip: request.ip,
-        userAgent: request.userAgent,
-        idToken,
-      },
-    };
-  }
-
-  /** Why the login statement wrote no session, or none that lasts. */
-  refusal(result: LoginWritten, provider: string): OAuthError {
-    if (result.session_seconds !== null)
-      return new OAuthError('invalid_id_token', {
-        provider,
-        cause: new Error(
-          'the ID token says that the session is over already ("session_expiry", or "exp" where bound to it)',
-        ),
-      });
-    if (result.logged_out)
-      return new OAuthError('invalid_state', {
-        provider,
-        loginUrl: this.urls.login(provider),
-        cause: new Error('the provider logged this person out meanwhile'),
-      });
-    return new OAuthError('account_conflict', { provider });
-  }
-
   /** A session of somebody else on this browser has ended: its grant may now be unneeded. So may those beyond the limit. @returns ids of the latter */
   async #endReplaced(
-    tx: Parameters<LoginRepository['write']>[0],
+    tx: Queryable,
     { ended, account_id: accountId, user_id: userId }: LoginWritten,
   ): Promise<string[]> {
     if (ended && ended.account_id !== accountId) {

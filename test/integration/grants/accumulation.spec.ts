@@ -1,5 +1,6 @@
 // What a later login of the same account does to the grant that is there: nothing that the user allowed is lost.
-import { Rekeyer, SessionService } from '../../../src/index.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type KeyRing, LocalKeyRing, Rekeyer, SessionService } from '../../../src/index.js';
 import { TEST_KEY } from '../../support/app.js';
 import { type Grants, type GrantsOptions, startGrants, until } from '../../support/grants.js';
 import type { UserAgent } from '../../support/user-agent.js';
@@ -64,6 +65,34 @@ describe('a later login of the same account', () => {
     await second.agent.fetch(`${grants.app.url}/auth/logout`, { method: 'POST' });
     expect(await grants.grant(second.grantId)).toMatchObject({ status: 'revoked' });
     expect(await accountGrant(grants)).toMatchObject({ status: 'active' });
+  });
+
+  it('with another scope holds no transaction while a slow key ring seals for it', async () => {
+    const seen: unknown[] = [];
+    let watched = false;
+    const local = new LocalKeyRing([{ id: 'test', bytes: Buffer.from(TEST_KEY, 'base64url') }]);
+    const keyRing: KeyRing = {
+      currentKeyId: local.currentKeyId,
+      keyIds: local.keyIds,
+      wrap: async (contentKey) => {
+        await sleep(20);
+        if (watched) seen.push(...(await openTransactions()));
+        return local.wrap(contentKey);
+      },
+      unwrap: (keyId, encryptedKey) => local.unwrap(keyId, encryptedKey),
+    };
+    await using grants = await startGrants({ oauth: { encryption: { keyRing } } });
+    const openTransactions = () =>
+      grants.database.query(
+        `select state from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'`,
+      );
+    grants.provider.configure({ scope: 'openid mail' });
+    const first = await grants.logIn();
+    grants.provider.configure({ scope: 'openid files' });
+    watched = true;
+    const second = await grants.logIn();
+    expect(second.grantId).not.toBe(first.grantId);
+    expect(seen).toEqual([]);
   });
 
   describe('with another scope in the same browser, whose first session it replaces', () => {

@@ -1,0 +1,20 @@
+// Why a login that the provider vouched for was not written.
+import { OAuthError } from '../errors/oauth-error.js';
+import type { LoginWritten } from './login.repository.js';
+
+/** Why the login statement wrote no session, or none that lasts. */
+export function loginRefusal({ session_seconds, logged_out }: LoginWritten, provider: string): OAuthError {
+  if (session_seconds !== null)
+    return new OAuthError('invalid_id_token', {
+      provider,
+      cause: new Error(
+        'the ID token says that the session is over already ("session_expiry", or "exp" where bound to it)',
+      ),
+    });
+  if (logged_out)
+    return new OAuthError('invalid_state', {
+      provider,
+      cause: new Error('the provider logged this person out meanwhile'),
+    });
+  return new OAuthError('account_conflict', { provider });
+}
