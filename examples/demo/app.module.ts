@@ -4,7 +4,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { OAuthModule } from 'nest-oauth-client';
 import { migratedDataSource, oauthMigrations } from 'nest-oauth-client/migrations';
 import { ApiController } from './api.controller.js';
-import { DemoSettings, demoProviders } from './demo-settings.js';
+import { DemoSettings, demoProviders, LOGGED_OUT } from './demo-settings.js';
 import { FilesController } from './files.controller.js';
 import { PagesController } from './pages.controller.js';
 import { RefreshCounter } from './refresh-counter.service.js';
@@ -43,6 +43,7 @@ export class AppModule {
             baseUrl: demo.baseUrl,
             encryption: { keys: [{ id: 'demo', secret: demo.encryptionKey }] },
             providers: demoProviders(demo).map(({ definition }) => definition),
+            postLogoutRedirect: LOGGED_OUT,
             // Tokens live for half a minute here, so that you can watch. The default is right for real providers.
             refresh: { floor: 1 },
           }),

@@ -1,6 +1,9 @@
 // What differs from one start of the demo to the next: addresses, keys, and the providers whose client ids are set.
 import { github, google, oidc, type ProviderDefinition } from 'nest-oauth-client';
 
+/** Where a logout ends: the front page, which then says so. To be registered at Demo Identity, with `baseUrl` before it. */
+export const LOGGED_OUT = '/?logged-out';
+
 /** Settings of the demo. A class, so that Nest can inject it. */
 export class DemoSettings {
   /** Where the browser finds the demo. */

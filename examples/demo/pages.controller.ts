@@ -1,5 +1,5 @@
 // Two pages: the front door for strangers, the dashboard for members.
-import { Controller, Get, Header, Redirect, UseGuards } from '@nestjs/common';
+import { Controller, Get, Header, Query, Redirect, UseGuards } from '@nestjs/common';
 import { CurrentSession, type OAuthSession, SessionGuard } from 'nest-oauth-client';
 import { DemoSettings, demoProviders } from './demo-settings.js';
 import { dashboardPage, frontPage } from './pages.js';
@@ -15,12 +15,12 @@ export class PagesController {
   @UseGuards(VisitorGuard)
   @Header('content-type', 'text/html; charset=utf-8')
   @Header('cache-control', 'no-store')
-  front(@CurrentSession() session: OAuthSession | undefined): string {
+  front(@CurrentSession() session: OAuthSession | undefined, @Query() query: Record<string, unknown>): string {
     const providers = demoProviders(this.settings).map(({ definition: { name, displayName } }) => ({
       name,
       displayName: displayName ?? name,
     }));
-    return frontPage({ providers, memberName: session && nameOf(session) });
+    return frontPage({ providers, memberName: session && nameOf(session), loggedOut: 'logged-out' in query });
   }
 
   /** For members. A stranger who opens it is sent to log in, and comes back here. */

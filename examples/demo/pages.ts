@@ -5,9 +5,12 @@ import type { OAuthSession } from 'nest-oauth-client';
 export function frontPage({
   providers,
   memberName,
+  loggedOut,
 }: {
   providers: readonly { name: string; displayName: string }[];
   memberName: string | undefined;
+  /** Whether the person has just come from logging out. */
+  loggedOut: boolean;
 }): string {
   const buttons = providers.map(
     ({ name, displayName }, index) =>
@@ -16,6 +19,7 @@ export function frontPage({
   return page({
     title: 'nest-oauth-client demo',
     body: `<main class="front">
+  ${loggedOut && memberName === undefined ? '<p class="notice calm" role="status">You are logged out.</p>' : ''}
   <div class="card hero">
     <h1>Log in, hold a session, call the API.</h1>
     <p>A small Nest application with one extra import. The database and the identity provider run on your machine, too.</p>
@@ -39,8 +43,10 @@ export function dashboardPage(session: OAuthSession, name: string): string {
     ['Username', user.profile.username],
     ['E-mail', user.profile.email && `${user.profile.email}${user.profile.emailVerified ? ' (verified)' : ''}`],
     ['Provider', session.provider],
-    ['Subject there', user.subject],
-    ['User id here', user.id],
+  ];
+  const ids: [string, string][] = [
+    ['Subject there', `<code>${escape(user.subject)}</code>`],
+    ['User id here', `<code>${escape(user.id)}</code>`],
   ];
   const about: [string, string][] = [
     ['Began', timeTag(session.createdAt)],
@@ -74,7 +80,7 @@ export function dashboardPage(session: OAuthSession, name: string): string {
   </section>
   <section class="card" aria-labelledby="user-title">
     <h2 id="user-title">You</h2>
-    ${definitions(facts.filter(([, value]) => value !== null).map(([key, value]) => [key, escape(value!)]))}
+    ${definitions([...facts.flatMap(([key, value]): [string, string][] => (value === null ? [] : [[key, escape(value)]])), ...ids])}
   </section>
   <section class="card" aria-labelledby="session-title">
     <h2 id="session-title">This session</h2>

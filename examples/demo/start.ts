@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { startCluster } from '../../test/support/embedded-cluster.mjs';
 import { startOidcProvider } from '../../test/support/oidc-provider.mjs';
 import { createDemoApp } from './demo-app.js';
+import { LOGGED_OUT } from './demo-settings.js';
 
 /** A mistake that the person who starts the demo can mend; printed without a stack. */
 class StartProblem extends Error {}
@@ -58,7 +59,7 @@ async function start(): Promise<void> {
         client_name: 'the nest-oauth-client demo',
         client_secret: clientSecret,
         redirect_uris: [`${baseUrl}/auth/demo/callback`],
-        post_logout_redirect_uris: [baseUrl, `${baseUrl}/`],
+        post_logout_redirect_uris: [baseUrl + LOGGED_OUT],
       },
     ],
   });

@@ -4,13 +4,13 @@ import { createHash } from 'node:crypto';
 const STYLE = `
 :root{color-scheme:light dark}
 body{margin:0;min-height:100vh;display:grid;place-items:center;font:16px/1.5 system-ui,sans-serif;background:Canvas;color:CanvasText}
-main{max-width:26rem;padding:2rem;text-align:center}
+main{box-sizing:border-box;width:min(30rem,100%);padding:2rem;text-align:center}
 h1{font-size:1.4rem;margin:0 0 .5rem}
 p{margin:.5rem 0}
 a,button{display:block;margin:.75rem 0;padding:.75rem 1rem;border:1px solid;border-radius:.5rem;text-decoration:none;color:inherit}
 button{width:100%;font:inherit;background:none;cursor:pointer}
 a:hover,a:focus-visible,button:hover,button:focus-visible{outline:2px solid;outline-offset:2px}
-small{opacity:.7}`;
+small{opacity:.7;font-size:.8rem}`;
 
 const SUBMIT = 'document.forms[0].submit()';
 

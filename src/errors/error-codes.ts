@@ -48,7 +48,11 @@ export const ERROR_CODES = {
   ),
   method_not_allowed: row(405, 'This method is not allowed here.', 'See the Allow header.'),
   unknown_provider: row(404, 'There is no such login provider.', 'The name in the path is not a configured provider.'),
-  not_found: row(404, 'Not found.', 'No such session or account for this user.'),
+  not_found: row(
+    404,
+    'There is nothing here, or not any more.',
+    'No such session or account for this user, or no such page.',
+  ),
   too_many_requests: row(
     429,
     'Too many logins were started. Please wait a moment.',

@@ -118,9 +118,11 @@ describeInBrowser('the demo in a browser', () => {
     await leaveIdentity(one);
     // The provider brings a `state` back from there, which means nothing.
     await one.waitForURL(({ origin, pathname }) => origin === demo.url && pathname === '/');
+    await one.getByRole('status').filter({ hasText: 'You are logged out.' }).waitFor();
     expect(await one.getByRole('link', { name: 'Log in with Demo Identity' }).isVisible()).toBe(true);
     await two.bringToFront();
     await two.waitForURL(`${demo.url}/`);
+    expect(await two.getByRole('status').count()).toBe(0);
     expect((await context.request.get(`${demo.url}/api/token`)).status()).toBe(401);
     expect((await context.cookies(demo.url)).some(({ name }) => name === 'oauth_session')).toBe(false);
   });

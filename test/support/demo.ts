@@ -1,6 +1,7 @@
 // The demo's application with a database of its own and a fresh Demo Identity, for tests in a browser.
 import type { AddressInfo } from 'node:net';
 import { createDemoApp } from '../../examples/demo/demo-app.js';
+import { LOGGED_OUT } from '../../examples/demo/demo-settings.js';
 import { freePort, TEST_KEY } from './app.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
 import { type OidcProvider, startOidcProvider } from './oidc-provider.mjs';
@@ -26,7 +27,7 @@ export async function startDemo({ accessTokenTtl = 30 } = {}): Promise<RunningDe
           client_id: 'nest-oauth-demo',
           client_secret: clientSecret,
           redirect_uris: [`${url}/auth/demo/callback`],
-          post_logout_redirect_uris: [url, `${url}/`],
+          post_logout_redirect_uris: [url + LOGGED_OUT],
         },
       ],
     }),

@@ -20,6 +20,7 @@ input[type=text] { width: 100%; margin-top: .35rem; padding: .65rem .75rem; font
   border: 1px solid var(--line); border-radius: 8px; }
 button { width: 100%; margin-top: 1.2rem; padding: .7rem; font: inherit; font-weight: 650; color: #fff; background: var(--act);
   border: 0; border-radius: 8px; cursor: pointer; }
+.small { margin: 1.4rem 0 0; font-size: .92rem; }
 button.quiet { color: inherit; background: transparent; border: 1px solid var(--line); margin-top: .6rem; }
 :focus-visible { outline: 3px solid color-mix(in srgb, var(--act) 50%, transparent); outline-offset: 2px; }
 .problem { color: #b3261e; font-weight: 600; }
@@ -59,7 +60,7 @@ ${problem ? `<p class="problem" role="alert">${escapeHtml(problem)}</p>` : ''}
 <button type="submit">Sign in</button>
 </form>
 <form method="post" action="${escapeHtml(cancel)}"><button class="quiet" type="submit">Cancel</button></form>
-<p>No password here: try ${usernames.map((name) => `<strong>${escapeHtml(name)}</strong>`).join(' or ')}.</p>`);
+<p class="small">No password here: try ${usernames.map((name) => `<strong>${escapeHtml(name)}</strong>`).join(' or ')}.</p>`);
 }
 
 /** The question before signing out. @param {string} form The provider's own form, id `op.logoutForm`. */
