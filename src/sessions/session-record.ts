@@ -53,6 +53,8 @@ export interface FoundSession {
   readonly record: SessionRecord;
   /** What to add to the monotonic clock to have the database's, milliseconds: never behind it. */
   readonly clock: number;
+  /** When the session was last seen, by the database clock: as its row said, or noted here since. */
+  seenAt: number;
 }
 
 /** What a row says. Texts that are the same in many rows are kept once. @param asOf when it was asked for, monotonic milliseconds */
@@ -78,7 +80,7 @@ export function foundIn(row: SessionRow, asOf: number): FoundSession {
     scope: row[17]?.map(shared) ?? null,
     grant_version: row[18],
   };
-  return { record, clock: row[19] - asOf };
+  return { record, clock: row[19] - asOf, seenAt: record.last_seen_at };
 }
 
 /** The time by the database clock, counted on from a lookup. Milliseconds since the epoch. */

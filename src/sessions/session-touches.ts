@@ -12,6 +12,8 @@ const MAX_BATCH = 1_000;
 export class SessionTouches implements OnApplicationShutdown {
   readonly #logger = new Logger('OAuth');
   readonly #seen = new Map<string, Date>();
+  /** Being written: until that is done, lookups still say that these are due. */
+  readonly #onTheWay = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
 
@@ -26,7 +28,9 @@ export class SessionTouches implements OnApplicationShutdown {
     const { touchInterval } = this.options.session;
     const interval = touchInterval * 1000;
     const now = databaseNow(found);
-    if (now - record.last_seen_at < interval) return;
+    if (now - found.seenAt < interval) return;
+    found.seenAt = now;
+    if (this.#onTheWay.has(record.id)) return;
     this.#seen.set(record.id, new Date(now));
     const idleLeft = record.idle_expires_at - now;
     // With little idle time left there is none to wait for the next round.
@@ -40,6 +44,7 @@ export class SessionTouches implements OnApplicationShutdown {
     this.#timer = undefined;
     const touches = [...this.#seen].map(([id, seen]) => ({ id, seen }));
     this.#seen.clear();
+    for (const { id } of touches) this.#onTheWay.add(id);
     this.#writing = this.#writing
       .then(async () => {
         for (let start = 0; start < touches.length; start += MAX_BATCH) {
@@ -50,6 +55,9 @@ export class SessionTouches implements OnApplicationShutdown {
         this.#logger.warn(
           `touches of ${touches.length} sessions could not be written: ${error instanceof Error ? error.message : 'unknown error'}`,
         );
+      })
+      .finally(() => {
+        for (const { id } of touches) this.#onTheWay.delete(id);
       });
     return this.#writing;
   }

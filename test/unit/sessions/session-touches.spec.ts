@@ -1,0 +1,60 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ResolvedOptions } from '../../../src/options/resolve-options.js';
+import type { FoundSession } from '../../../src/sessions/session-record.js';
+import { SessionTouches } from '../../../src/sessions/session-touches.js';
+import type { SessionRepository } from '../../../src/sessions/session.repository.js';
+
+const HOUR = 3_600_000;
+
+function found(id: string, lastSeen: number): FoundSession {
+  const record = { id, last_seen_at: lastSeen, idle_expires_at: Date.now() + HOUR };
+  return { record, clock: Date.now() - performance.now(), seenAt: lastSeen } as unknown as FoundSession;
+}
+
+describe('touches', () => {
+  let written: string[];
+  let hold: Promise<void> | undefined;
+  let touches: SessionTouches;
+
+  beforeEach(() => {
+    written = [];
+    hold = undefined;
+    const sessions = {
+      touch: async (batch: readonly { id: string }[]) => {
+        written.push(...batch.map(({ id }) => id));
+        await hold;
+      },
+    };
+    const options = { session: { touchInterval: 0.3, idleTimeout: 3600 } };
+    touches = new SessionTouches(sessions as unknown as SessionRepository, options as ResolvedOptions);
+  });
+
+  it('extends a session that stays in memory once in an interval, however often it is used', async () => {
+    const one = found('one', Date.now() - HOUR);
+    for (let use = 0; use < 50; use++) {
+      touches.note(one);
+      await touches.flush();
+    }
+    expect(written).toEqual(['one']);
+    await sleep(350);
+    touches.note(one);
+    await touches.flush();
+    expect(written).toEqual(['one', 'one']);
+  });
+
+  it('does not write again what is being written, although lookups still say that it is due', async () => {
+    let release = (): void => undefined;
+    hold = new Promise((resolve) => (release = resolve));
+    touches.note(found('one', Date.now() - HOUR));
+    const writing = touches.flush();
+    touches.note(found('one', Date.now() - HOUR));
+    touches.note(found('two', Date.now() - HOUR));
+    release();
+    await writing;
+    await touches.flush();
+    expect(written).toEqual(['one', 'two']);
+    touches.note(found('one', Date.now() - HOUR));
+    await touches.flush();
+    expect(written).toEqual(['one', 'two', 'one']);
+  });
+});
