@@ -7,9 +7,14 @@ export type CookieKind = 'session' | 'browser';
 /** Longest life that browsers grant a cookie: 400 days, in seconds. */
 export const BROWSER_COOKIE_MAX_AGE = 34_560_000;
 
+const NAMES = {
+  session: ['oauth_session', '__Host-oauth_session'],
+  browser: ['oauth_browser', '__Host-oauth_browser'],
+} as const;
+
 /** Name on the wire: `__Host-` on https, plain on http loopback, where browsers refuse the prefix. */
 export function cookieName(kind: CookieKind, secure: boolean): string {
-  return `${secure ? '__Host-' : ''}oauth_${kind}`;
+  return NAMES[kind][secure ? 1 : 0];
 }
 
 /** A `Set-Cookie` value. @param maxAge seconds; 0 clears the cookie */
@@ -35,11 +40,15 @@ export function readCookie(header: string | undefined, kind: CookieKind, secure:
   const name = cookieName(kind, secure);
   let found: string | undefined;
   let count = 0;
-  for (const pair of header.split(';')) {
-    const equals = pair.indexOf('=');
-    if (equals < 0 || pair.slice(0, equals).trim() !== name) continue;
+  // Every guarded request passes here: no list of all cookies is made to find one.
+  for (let start = 0, end: number, equals = -1; start < header.length; start = end + 1) {
+    if (equals < start) equals = header.indexOf('=', start);
+    if (equals < 0) break;
+    end = header.indexOf(';', start);
+    if (end < 0) end = header.length;
+    if (equals > end || header.slice(start, equals).trim() !== name) continue;
     count++;
-    found = pair.slice(equals + 1).trim();
+    found = header.slice(equals + 1, end).trim();
   }
   return { value: count === 1 && isToken(found) ? found : null, present: count > 0 };
 }

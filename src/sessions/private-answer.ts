@@ -4,7 +4,7 @@
 /** What the platforms' responses have in common: `setHeader` is Node's, `header` is Fastify's. */
 interface NativeResponse {
   readonly headersSent?: boolean;
-  readonly raw?: { getHeader(name: string): HeaderValue };
+  readonly raw?: unknown;
   getHeader(name: string): HeaderValue;
   setHeader?(name: string, value: string): unknown;
   header?(name: string, value: string): unknown;
@@ -22,11 +22,9 @@ export function keepPrivate(native: unknown): void {
   if (typeof native !== 'object' || native === null) return;
   const response = native as NativeResponse;
   if (response.raw !== undefined && typeof response.header === 'function') {
-    // Middleware on Fastify sees the raw response, and what it set is replaced by what the reply says.
-    const { raw } = response;
-    if ((response.getHeader('cache-control') ?? raw.getHeader('cache-control')) === undefined)
-      response.header('cache-control', 'no-store');
-    const vary = varyBeside(response.getHeader('vary') ?? raw.getHeader('vary'));
+    // Middleware on Fastify sees the raw response: the reply knows that too, and what it says itself wins.
+    if (response.getHeader('cache-control') === undefined) response.header('cache-control', 'no-store');
+    const vary = varyBeside(response.getHeader('vary'));
     if (vary !== undefined) response.header('vary', vary);
   } else if (typeof response.setHeader === 'function' && response.headersSent === false) {
     if (response.getHeader('cache-control') === undefined) response.setHeader('Cache-Control', 'no-store');

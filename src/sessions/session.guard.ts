@@ -38,10 +38,7 @@ export class SessionGuard implements CanActivate {
     const handshake = request.isHandshake || context.getType() === 'ws';
     if ((handshake || !request.isSafe) && isRefusedForeign(request, this.options, { handshake }))
       throw new OAuthError('cross_site');
-    const answer = this.sessions.answer(request);
-    return answer instanceof Promise
-      ? answer.then((later) => this.#admit(request, policy, later))
-      : this.#admit(request, policy, answer);
+    return this.sessions.answer<boolean>(request, (answer) => this.#admit(request, policy, answer));
   }
 
   #admit(request: WebRequest, policy: Policy, { session, stale }: RequestSession): boolean | Promise<boolean> {

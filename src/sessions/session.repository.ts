@@ -71,7 +71,8 @@ export class SessionRepository {
    */
   async findLive(hashes: readonly string[], within?: number): Promise<SessionRow[]> {
     const size = 2 ** Math.ceil(Math.log2(hashes.length));
-    const values = Array.from({ length: size }, (_, index) => hashes[index] ?? hashes[0]);
+    const values = [...hashes];
+    while (values.length < size) values.push(hashes[0]!);
     return this.#find(lookupOf(size), values, { prepared: true, ...(within === undefined ? {} : { within }) });
   }
 

@@ -61,15 +61,18 @@ export class SessionService {
    * @throws {OAuthError} `database_unavailable`
    */
   async ofRequest(request: WebRequest): Promise<RequestSession> {
-    return this.answer(request);
+    return this.answer(request, (answer) => answer);
   }
 
-  /** Like {@link ofRequest}, but at once where memory has the answer: a promise less on the way of every request. */
-  answer(request: WebRequest): RequestSession | Promise<RequestSession> {
+  /**
+   * Like {@link ofRequest}, for the way of every guarded request: `use` is called at once where memory has the answer, and
+   * without a promise in between where it has not.
+   */
+  answer<T>(request: WebRequest, use: (answer: RequestSession) => T | Promise<T>): T | Promise<T> {
     const { value, present } = request.cookie('session', this.options.secure);
-    if (value === null) return { session: null, stale: present };
+    if (value === null) return use({ session: null, stale: present });
     const found = this.lookup.find(value);
-    return found instanceof Promise ? found.then((later) => this.#used(later)) : this.#used(found);
+    return found instanceof Promise ? found.then((later) => use(this.#used(later))) : use(this.#used(found));
   }
 
   /**

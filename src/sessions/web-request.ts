@@ -76,7 +76,8 @@ export class WebRequest {
 
   /** Asks to become a WebSocket: a GET, yet it opens a channel that writes (RFC 6455 §4.1). */
   get isHandshake(): boolean {
-    return /(?:^|,)\s*websocket\s*(?:,|$)/i.test(this.header('upgrade') ?? '');
+    const upgrade = this.header('upgrade');
+    return upgrade !== undefined && /(?:^|,)\s*websocket\s*(?:,|$)/i.test(upgrade);
   }
 
   /** A person is looking: by `Sec-Fetch-Mode`, else by what the client accepts. */

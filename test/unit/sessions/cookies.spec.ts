@@ -1,0 +1,38 @@
+import { readCookie } from '../../../src/sessions/cookies.js';
+
+const VALUE = `${'a'.repeat(42)}A`;
+const OTHER = `${'b'.repeat(42)}A`;
+
+describe('reading a cookie', () => {
+  it.each([
+    ['alone', `oauth_session=${VALUE}`],
+    ['among others', `a=1; oauth_session=${VALUE}; b=2`],
+    ['among names without a value', `a; b;; oauth_session=${VALUE}; c`],
+    ['after a value with "="', `a=b=c; oauth_session=${VALUE}`],
+    ['with white space around it', `a=1;\t oauth_session = ${VALUE} ;b=2`],
+    ['beside its namesake of https', `oauth_session=${VALUE}; __Host-oauth_session=${OTHER}`],
+  ])('finds it %s', (_, header) => {
+    expect(readCookie(header, 'session', false)).toEqual({ value: VALUE, present: true });
+  });
+
+  it.each([
+    ['twice', `oauth_session=${VALUE}; oauth_session=${OTHER}`],
+    ['twice the same', `oauth_session=${VALUE};oauth_session=${VALUE}`],
+    ['with "=" at its end', `oauth_session=${VALUE}=`],
+    ['empty', `oauth_session=`],
+    ['quoted', `oauth_session="${VALUE}"`],
+  ])('takes it for none, but present, when it comes %s', (_, header) => {
+    expect(readCookie(header, 'session', false)).toEqual({ value: null, present: true });
+  });
+
+  it.each([
+    ['no header', undefined],
+    ['no pair at all', 'a;b;c'],
+    ['another case', `OAuth_session=${VALUE}`],
+    ['a longer name', `x_oauth_session=${VALUE}; oauth_session2=${VALUE}`],
+    ['the name in a value', `a=oauth_session=${VALUE}`],
+    ['a name without a value', 'oauth_session'],
+  ])('finds none in %s', (_, header) => {
+    expect(readCookie(header, 'session', false)).toEqual({ value: null, present: false });
+  });
+});
