@@ -35,9 +35,9 @@ export interface OAuthModuleOptions {
   csrf?: CsrfOptions;
   /** Longest wait for Postgres, milliseconds: for a connection and the statement that needs it together, a second try included. @defaultValue 5000 */
   databaseTimeout?: number;
-  /** A direct connection for `LISTEN`, where the pool goes through a transaction pooler. @defaultValue the pool's own settings */
+  /** `{ url }`: a direct connection for `LISTEN`, where the pool goes through a transaction pooler. @defaultValue the pool's own settings */
   listen?: { url: string };
-  /** Removal of expired rows. @defaultValue every 60 s */
+  /** Removal of expired rows; `false` turns it off here. @defaultValue every 60 s */
   cleanup?: CleanupOptions | false;
   /** Boot audit of all handlers: `strict` refuses to start with one that is neither guarded nor `@Public()`, `report` logs the list. @defaultValue `off` */
   routes?: 'strict' | 'report' | 'off';
@@ -64,17 +64,17 @@ export interface EncryptionKeyOptions {
 
 /** Times are in seconds. */
 export interface SessionOptions {
-  /** A session unused for this long ends. @defaultValue 43200 (12 hours) */
+  /** A session unused for this long ends; seconds. @defaultValue 43200 (12 hours) */
   idleTimeout?: number;
-  /** A session ends after this long, used or not. @defaultValue 604800 (7 days) */
+  /** A session ends after this long, used or not; seconds. @defaultValue 604800 (7 days) */
   absoluteTimeout?: number;
   /** `off`: every request asks the database. `coherent`: sessions are kept in memory and evicted by notification; needs `oauthCacheMigrations`. @defaultValue `off` */
   cache?: 'off' | 'coherent';
   /** Sessions kept in memory at most. @defaultValue 10000 */
   cacheSize?: number;
-  /** Longest time that a revoked session may live in a cache cut off from the database. @defaultValue 5 */
+  /** Longest time that a revoked session may live in a cache cut off from the database; seconds. @defaultValue 5 */
   stalenessBound?: number;
-  /** How often touches are written. @defaultValue 60 */
+  /** How often it is written down that sessions were used (their idle time begins anew); seconds. @defaultValue 60 */
   touchInterval?: number;
   /** Most sessions of one user; the oldest ends first. @defaultValue unlimited */
   maxPerUser?: number;
@@ -109,11 +109,11 @@ export interface LoginOptions {
 
 /** Times are in seconds. */
 export interface RefreshOptions {
-  /** Least time between two refreshes of one access token. @defaultValue 30 */
+  /** Least time between two refreshes of one access token; seconds. @defaultValue 30 */
   floor?: number;
   /** Share of its life (0 to 1) after which a valid token is renewed in the background; 1 turns that off. @defaultValue 0.8 */
   ahead?: number;
-  /** Keep idle account-bound grants alive whose refresh token would lapse within this time; 0 turns that off. @defaultValue 0 */
+  /** Keep idle account-bound grants alive whose refresh token would lapse within this time, seconds; 0 turns that off. @defaultValue 0 */
   keepAlive?: number;
 }
 

@@ -19,13 +19,15 @@ export interface CommonProviderOptions {
   name: string;
   /** Text of the button. @defaultValue the name */
   displayName?: string;
+  /** The id under which this application is registered at the provider. */
   clientId: string;
+  /** The secret that goes with it. Not needed with a `clientPrivateKey`, a client certificate, or `clientAuthentication: 'none'`. */
   clientSecret?: string;
   /** Method of client authentication. @defaultValue `client_secret_post`, or Basic where the metadata lists only that; `private_key_jwt` where a key is given */
   clientAuthentication?: ClientAuthentication;
   /** Private JWK for `private_key_jwt`; the first of a list signs, so that keys can be rotated. At least RSA 2048 or P-256. */
   clientPrivateKey?: JWK | readonly JWK[];
-  /** Scope to ask for: ask for the least that works. */
+  /** Scope to ask for: ask for the least that works. `oidc()` adds `openid` where it is missing. @defaultValue `oidc()` and `google()`: `openid`, `profile`, `email`; `github()`: `read:user`, `user:email`; else none */
   scope?: readonly string[];
   /** Further parameters of the authorization request, e.g. `{ access_type: 'offline' }`. Parameters of the protocol itself are refused. */
   authorizationParams?: Readonly<Record<string, string>>;
@@ -76,12 +78,19 @@ export interface CommonProviderOptions {
   tls?: ProviderTlsOptions;
   /** An undici `Dispatcher` for all requests to this provider: a proxy, limits on connections. Of the undici version that Node's own `fetch` is made of. */
   dispatcher?: object;
+  /** Where people log in. @defaultValue from the metadata */
   authorizationEndpoint?: string;
+  /** Where codes and refresh tokens are exchanged. @defaultValue from the metadata */
   tokenEndpoint?: string;
+  /** Who is it (OIDC Core §5.3)? @defaultValue from the metadata */
   userinfoEndpoint?: string;
+  /** Where tokens are revoked (RFC 7009). Without one, nothing is revoked at the provider. @defaultValue from the metadata */
   revocationEndpoint?: string;
+  /** Where people log out of the provider (OpenID Connect RP-Initiated Logout). @defaultValue from the metadata */
   endSessionEndpoint?: string;
+  /** Where requests are pushed (RFC 9126). @defaultValue from the metadata */
   pushedAuthorizationRequestEndpoint?: string;
+  /** The provider's public keys. @defaultValue from the metadata */
   jwksUri?: string;
 }
 
@@ -101,7 +110,9 @@ export interface OidcProviderOptions extends CommonProviderOptions {
 
 /** A plain OAuth 2.0 provider: endpoints by hand, identity from its API. */
 export interface OAuth2ProviderOptions extends CommonProviderOptions {
+  /** Where people log in. */
   authorizationEndpoint: string;
+  /** Where codes and refresh tokens are exchanged. */
   tokenEndpoint: string;
   /** The issuer, where the provider has one; answers are then checked for `iss` (RFC 9207). @defaultValue synthetic */
   issuer?: string;
