@@ -28,15 +28,22 @@ export async function reportKeys(given: Arguments): Promise<number> {
 export async function retireKey(id: string, given: Arguments): Promise<number> {
   const uses = await withDatabase(given, (database) => rekeyerOf(database).report());
   const rows = totals(uses).get(id) ?? 0;
-  const current = (await keyRingOf(given).catch(() => undefined))?.currentKeyId === id;
+  // Keys that are given and cannot be read are a mistake of the call, and no reason to let a key go.
+  const known = given.keys !== undefined || process.env.OAUTH_KEYS !== undefined;
+  const current = known && (await keyRingOf(given)).currentKeyId === id;
   const refusal = current
     ? `"${id}" is the current key: move another one first, deploy it, and run "nest-oauth rekey"`
     : rows > 0
       ? `"${id}" still seals ${rows} values: run "nest-oauth rekey" with another key first`
       : undefined;
-  if (given.json) console.log(JSON.stringify({ id, rows, current, retired: refusal === undefined }));
+  if (given.json)
+    console.log(JSON.stringify({ id, rows, current: known ? current : null, retired: refusal === undefined }));
   else if (refusal === undefined)
-    console.log(`"${id}" seals nothing: remove it from encryption.keys of every process, then destroy it`);
+    console.log(
+      known
+        ? `"${id}" seals nothing: remove it from encryption.keys of every process, then destroy it`
+        : `"${id}" seals nothing; whether it is the current one was not looked at: give --keys FILE or set OAUTH_KEYS`,
+    );
   if (refusal !== undefined && !given.json) console.error(`refused: ${refusal}`);
   return refusal === undefined ? 0 : 1;
 }

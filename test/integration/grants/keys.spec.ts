@@ -110,6 +110,10 @@ describe('changing the key', () => {
       code: 1,
       err: expect.stringContaining('current key'),
     });
+    // Without the keys it does not claim to know which one is current; with unreadable ones it lets none go.
+    const unsaid = await cli(['keys', 'retire', 'test'], { DATABASE_URL: grants.database.url });
+    expect([unsaid.code, unsaid.out]).toEqual([0, expect.stringContaining('was not looked at')]);
+    expect(await cli(['keys', 'retire', 'test'], { ...env, OAUTH_KEYS: 'test' })).toMatchObject({ code: 2, out: '' });
     expect((await cli(['rekey', '--json'], env)).out).toContain('"resealed":0');
     expect(await cli(['nonsense'])).toMatchObject({ code: 2 });
     for (const { out, err } of [report, ill, advised] as { out: string; err: string }[])
