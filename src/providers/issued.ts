@@ -1,7 +1,7 @@
 // What the token endpoint issued, judged as a whole: signature checked, binding as asked for (RFC 6749 §5.1, RFC 9449 §5).
 import type * as client from 'openid-client';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
-import type { ProviderCall } from './provider-connection.js';
+import type { ProviderCall } from './provider-call.js';
 import { ProviderError } from './provider-fault.js';
 import { assertBinding } from './token-binding.js';
 import { LIFETIME, regularLifetime, scopeList } from './token-response.js';

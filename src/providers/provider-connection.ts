@@ -4,50 +4,18 @@ import type { ResolvedProvider } from '../options/resolve-provider.js';
 import { clientAuthentication } from './client-authentication.js';
 import { dpopHandle, DpopNonces } from './dpop.js';
 import { assertFapi2 } from './fapi.js';
-import { type DoorAnswer, requestProvider } from './http-door.js';
+import { requestProvider } from './http-door.js';
 import { CLOCK_TOLERANCE } from './id-token.js';
-import {
-  acceptedAlgorithms,
-  assertAccessTokenHash,
-  assertUserinfoParties,
-  verifiedClaims,
-} from './id-token-signature.js';
 import { KeySet } from './key-set.js';
+import { answerLibrary } from './library-answers.js';
 import { loadMetadata } from './metadata.js';
+import { type CallContext, ProviderCall } from './provider-call.js';
 import { asProviderError, ProviderError } from './provider-fault.js';
-import { parseJsonObject } from './strict-json.js';
-import { copiedHeaders, ParsedResponse, regularTokenResponse } from './token-response.js';
 
 /** Discovered metadata is believed this long, then loaded again behind. Milliseconds. */
 const METADATA_MAX_AGE = 3_600_000;
 /** What a key set may call itself. */
 const KEY_SET_TYPES = new Set(['application/json', 'application/jwk-set+json']);
-
-/** What one call of the library may know and report: it has no parameter for either. */
-export interface CallContext {
-  /** Ends every request of this call. */
-  signal?: AbortSignal;
-  /** Told of tokens as soon as they are issued, before any check of the ID token can fail. */
-  onIssued?: (tokens: { accessToken: string; refreshToken: string | null }) => void;
-}
-
-/** One operation of the library: what it works with, and what its requests learn on the way. */
-export class ProviderCall {
-  /** The ID token whose signature was checked within this call. */
-  verified: string | undefined;
-  #config: client.Configuration | undefined;
-
-  constructor(
-    readonly metadata: client.ServerMetadata,
-    readonly context: CallContext,
-    private readonly configured: (call: ProviderCall) => client.Configuration,
-  ) {}
-
-  /** A configuration of this call's own, by which its requests find back to it. */
-  get config(): client.Configuration {
-    return (this.#config ??= this.configured(this));
-  }
-}
 
 interface Loaded {
   metadata: client.ServerMetadata;
@@ -101,11 +69,6 @@ export class ProviderConnection {
     }
   }
 
-  /** Algorithms that a signature of this provider may have. */
-  signatureAlgorithms(advertised: readonly string[] | undefined): readonly string[] {
-    return acceptedAlgorithms(this.definition, advertised);
-  }
-
   /** The library's option that makes a request with a proof of this key; empty without one. */
   async dpop(config: client.Configuration, key: string | undefined): Promise<client.DPoPOptions> {
     return key === undefined ? {} : { DPoP: await dpopHandle(config, key, this.nonces) };
@@ -141,72 +104,11 @@ export class ProviderConnection {
       },
       authentication,
     );
-    config[client.customFetch] = (url, options) => this.#answer(url, options, call);
+    config[client.customFetch] = (url, options) => answerLibrary({ url, options, call }, this);
     config.timeout = 0;
     // The door itself refuses plain http anywhere but on loopback.
     client.allowInsecureRequests(config);
     return config;
-  }
-
-  /** Answers one request of the library. Tokens are made regular and signatures checked before the library sees them. */
-  async #answer(url: string, options: client.CustomFetchOptions, call: ProviderCall): Promise<Response> {
-    const { definition } = this;
-    const answer = await requestProvider({
-      url,
-      method: options.method,
-      headers: options.headers,
-      body: options.body as RequestInit['body'],
-      timeout: definition.timeout,
-      signal: call.context.signal,
-      provider: definition.name,
-      dispatcher: definition.dispatcher,
-    });
-    this.nonces.note(url, answer.headers);
-    // By what was asked, not by where: the same address can be spelled in many ways.
-    if (options.body instanceof URLSearchParams && options.body.has('grant_type'))
-      return this.#answerTokens(answer, call);
-    if (answer.contentType === 'application/jwt' && answer.status === 200) return this.#answerUserinfo(answer, call);
-    // The library reads JSON whatever the content type says. What is no strict JSON object is no body at all.
-    const body = answer.status < 300 && !isJsonObject(answer) ? null : answer.body;
-    return new Response(body && body.length > 0 ? new Uint8Array(body) : null, {
-      status: answer.status,
-      headers: copiedHeaders(answer.headers),
-    });
-  }
-
-  async #answerTokens(answer: DoorAnswer, call: ProviderCall): Promise<Response> {
-    const { name: provider, quirks = {}, kind } = this.definition;
-    const response = regularTokenResponse(answer, { provider, quirks, keepIdToken: kind === 'oidc' });
-    if (response.status !== 200 || !(response instanceof ParsedResponse)) return response;
-    const body = response.parsed;
-    if (typeof body.access_token === 'string') {
-      call.context.onIssued?.({
-        accessToken: body.access_token,
-        refreshToken: typeof body.refresh_token === 'string' ? body.refresh_token : null,
-      });
-    }
-    // The specification lets a client skip the signature here (OIDC Core §3.1.3.7, 6); we do not.
-    if (typeof body.id_token === 'string') {
-      const verified = await this.#verified(body.id_token, call.metadata.id_token_signing_alg_values_supported);
-      assertAccessTokenHash(verified, body.access_token, provider);
-      call.verified = body.id_token;
-    }
-    return response;
-  }
-
-  /** Signed userinfo, as the plain answer that it vouches for. */
-  async #answerUserinfo(answer: DoorAnswer, call: ProviderCall): Promise<Response> {
-    const advertised = call.metadata.userinfo_signing_alg_values_supported as readonly string[] | undefined;
-    const { claims } = await this.#verified(answer.body.toString('utf8').trim(), advertised);
-    assertUserinfoParties(claims, this.definition);
-    const headers = copiedHeaders(answer.headers);
-    headers.set('content-type', 'application/json');
-    return new Response(JSON.stringify(claims), { status: 200, headers });
-  }
-
-  #verified(jwt: string, advertised: readonly string[] | undefined): ReturnType<typeof verifiedClaims> {
-    const { definition, keySet } = this;
-    return verifiedClaims(jwt, { definition, keySet, algorithms: this.signatureAlgorithms(advertised) });
   }
 
   async #downloadKeys(): Promise<string> {
@@ -233,16 +135,6 @@ export class ProviderConnection {
         cause: new Error('the key set is not declared as JSON'),
       });
     return answer.body.toString('utf8');
-  }
-}
-
-function isJsonObject({ contentType, body }: DoorAnswer): boolean {
-  if (contentType !== 'application/json') return false;
-  try {
-    parseJsonObject(body.toString('utf8'));
-    return true;
-  } catch {
-    return false;
   }
 }
 

@@ -10,7 +10,8 @@ import type { Identity } from './identity.js';
 import { type Issued, issuedBy } from './issued.js';
 import { acceptedAlgorithms } from './id-token-signature.js';
 import { type JarmParameters, jarmParameters } from './jarm.js';
-import { type CallContext, ProviderConnection } from './provider-connection.js';
+import type { CallContext } from './provider-call.js';
+import { ProviderConnection } from './provider-connection.js';
 import { ProviderError } from './provider-fault.js';
 import { revokeToken } from './revocation.js';
 import { parseJsonObject } from './strict-json.js';
@@ -73,7 +74,7 @@ export class Provider {
    */
   async verifySigned(jws: string): ReturnType<ProviderConnection['keySet']['verify']> {
     const { id_token_signing_alg_values_supported: advertised } = await this.metadata();
-    return this.#connection.keySet.verify(jws, this.#connection.signatureAlgorithms(advertised));
+    return this.#connection.keySet.verify(jws, acceptedAlgorithms(this.definition, advertised));
   }
 
   /**
