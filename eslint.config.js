@@ -16,6 +16,8 @@ export default tseslint.config(
         'error',
         { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrors: 'none' },
       ],
+      // It is there to be merged into.
+      '@typescript-eslint/no-empty-object-type': ['error', { allowWithName: '^OAuthTypes$' }],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
     },
   },

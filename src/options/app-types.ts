@@ -12,7 +12,6 @@
  *   }
  * }
  */
-// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- it is there to be merged into
 export interface OAuthTypes {}
 
 /** The names of the configured providers: those of {@link OAuthTypes}, else any text. */

@@ -4,6 +4,7 @@ import { kindOf, type Problems, shown } from './problems.js';
 import type { ClientAuthentication, ProviderDefinition } from './provider-options.js';
 import { resolveTls } from './client-tls.js';
 import { resolveSecurity } from './resolve-security.js';
+import { SIGNATURE_ALGORITHMS } from './signature-algorithms.js';
 import { originFault, urlFault } from './urls.js';
 
 const KEYS = [
@@ -20,21 +21,6 @@ const RESERVED_PARAMS = [
   'client_id', 'client_secret', 'redirect_uri', 'response_type', 'state', 'nonce', 'code_challenge', 'code_challenge_method',
   'code', 'code_verifier', 'request', 'request_uri', 'scope', 'response_mode', 'dpop_jkt', 'grant_type', 'refresh_token',
 ]; // prettier-ignore
-
-const ALGORITHMS = [
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'EdDSA',
-  'Ed25519',
-  'HS256',
-];
 
 /** A provider definition with every default filled in. */
 export type ResolvedProvider = Omit<ProviderDefinition, 'clientPrivateKey' | 'tls'> & {
@@ -116,7 +102,11 @@ export function resolveProvider(given: ProviderDefinition, problems: Problems): 
     if (dangerous.includes(param)) at('loginParams').add(`"${param}" cannot be passed on`);
   const alg =
     definition.kind === 'oidc'
-      ? at('idTokenSignedResponseAlg').oneOf(definition.idTokenSignedResponseAlg, ALGORITHMS, undefined)
+      ? at('idTokenSignedResponseAlg').oneOf(
+          definition.idTokenSignedResponseAlg,
+          [...SIGNATURE_ALGORITHMS, 'HS256'],
+          undefined,
+        )
       : undefined;
 
   const secured = resolveSecurity(definition, problems);

@@ -2,8 +2,9 @@
 import { compactVerify, decodeProtectedHeader } from 'jose';
 import { leftHalfHash } from '../crypto/digest.js';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
+import { SIGNATURE_ALGORITHMS } from '../options/signature-algorithms.js';
 import { CLOCK_TOLERANCE } from './id-token.js';
-import { type KeySet, SIGNATURE_ALGORITHMS } from './key-set.js';
+import type { KeySet } from './key-set.js';
 import { outline, ProviderError } from './provider-fault.js';
 import { parseJsonObject } from './strict-json.js';
 

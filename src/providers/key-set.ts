@@ -21,11 +21,6 @@ const MAX_KEYS = 100;
 /** Most keys tried for one token. */
 const MAX_CANDIDATES = 10;
 
-/** Algorithms that a signature may have: never `none`, never HMAC (whose key would be public). */
-export const SIGNATURE_ALGORITHMS: readonly string[] = [
-  'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519',
-]; // prettier-ignore
-
 type Finder = ReturnType<typeof createLocalJWKSet>;
 
 /** The cached key set of one issuer. */
