@@ -31,21 +31,21 @@ export class ThirdPartyController {
 
   /** Asks whether to log in at the provider that `iss` names. */
   @Get('initiate')
-  initiate(@Req() req: unknown, @Res() res: unknown): void {
-    this.#ask(new WebRequest(req).queryString, new WebResponse(res));
+  initiate(@Req() req: unknown, @Res() res: unknown): Promise<void> {
+    return this.#ask(res, () => new WebRequest(req).queryString);
   }
 
   /** The same by a form. */
   @Post('initiate')
   @HttpCode(200)
-  async postedInitiate(@Req() req: unknown, @Res() res: unknown): Promise<void> {
-    if (!this.options.login.thirdPartyStart) throw new OAuthError('not_found');
-    this.#ask(await formBody(new WebRequest(req)), new WebResponse(res));
+  postedInitiate(@Req() req: unknown, @Res() res: unknown): Promise<void> {
+    return this.#ask(res, () => formBody(new WebRequest(req)));
   }
 
-  #ask(encoded: string, response: WebResponse): void {
+  /** @param encoded read only where the route is offered */
+  async #ask(res: unknown, encoded: () => string | Promise<string>): Promise<void> {
     if (!this.options.login.thirdPartyStart) throw new OAuthError('not_found');
-    const parameters = singleParameters(encoded, ['iss', 'login_hint', 'target_link_uri']);
+    const parameters = singleParameters(await encoded(), ['iss', 'login_hint', 'target_link_uri']);
     const issuer = parameters.get('iss');
     const known = this.providers
       .list()
@@ -68,6 +68,7 @@ export class ThirdPartyController {
           : {}),
       }),
     }));
+    const response = new WebResponse(res);
     response.secure({ 'content-security-policy': PAGE_CSP });
     const text = 'Another site asks you to log in here. Go on only if you have just come from there.';
     response.send(200, 'text/html; charset=utf-8', page({ title: 'Log in', text, links }));
