@@ -117,6 +117,15 @@ const DECODERS = new Map([
   ['br', createBrotliDecompress],
 ]);
 
+/**
+ * How a message travels is nothing for applications that pass headers on. Unlike `fetch`, Node's `request` would believe a
+ * `content-length` that is too short, and the rest of the body would be the next request of this connection; and `host`
+ * would say whose certificate is right. Texts are counted anew, streams are sent in chunks.
+ */
+const FRAMING = [
+  'host', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'te', 'trailer', 'upgrade', 'expect',
+]; // prettier-ignore
+
 function sentOverTls(url: URL, init: RequestInit, tls: ClientTls): Promise<Response> {
   // Without the signal: a Request's own follows it only until the Request is collected, and the deadline would be lost.
   const { method, headers, body } = new Request(url, {
@@ -125,6 +134,7 @@ function sentOverTls(url: URL, init: RequestInit, tls: ClientTls): Promise<Respo
     ...(init.body == null ? {} : { duplex: 'half' }),
   });
   const text = typeof init.body === 'string' || init.body instanceof URLSearchParams ? String(init.body) : undefined;
+  for (const name of FRAMING) headers.delete(name);
   return new Promise<Response>((resolve, reject) => {
     const options = {
       method,

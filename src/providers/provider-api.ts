@@ -73,8 +73,8 @@ export class ProviderApi {
     let url = await this.allowed(given);
     const { origin } = url;
     const headers = new Headers(init.headers);
-    // Credentials of the application's own making never travel beside ours.
-    for (const name of ['authorization', 'cookie', 'dpop']) headers.delete(name);
+    // Credentials of the application's own making never travel beside ours, and whom we ask is the URL's affair.
+    for (const name of ['authorization', 'cookie', 'dpop', 'host']) headers.delete(name);
     if (!headers.has('user-agent')) headers.set('user-agent', 'nest-oauth-client');
     let request: RequestInit = { ...init };
     let sent: SentToken | null = token;

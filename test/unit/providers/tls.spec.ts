@@ -129,3 +129,53 @@ describe('a client certificate', () => {
     });
   });
 });
+
+describe('headers that an application passes on', () => {
+  const tls = new ClientTls({ ca: authority.cert });
+
+  it('do not say whose certificate is right, nor whom an API is asked for', async () => {
+    const hosts: unknown[] = [];
+    const url = await listen((request, response) => {
+      hosts.push(request.headers.host, request.socket instanceof TLSSocket && request.socket.servername);
+      response.end('ok');
+    });
+    const connection = (dispatcher?: object) =>
+      ({ definition: { name: 'corp', apiOrigins: [url], dispatcher } }) as unknown as ProviderConnection;
+    const api = new ProviderApi(connection(tls));
+    const answer = await api.fetch({ value: 'token', type: 'Bearer' }, url, { headers: { host: 'evil.example' } });
+    expect([await answer.text(), hosts]).toEqual(['ok', [new URL(url).host, 'localhost']]);
+  });
+
+  it.each([
+    ['shorter', '2'],
+    ['longer', '200'],
+  ])('cannot make the body %s than it is, and the rest a request of its own', async (_name, length) => {
+    const asked: string[] = [];
+    const url = await listen((request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      request.resume().on('end', () => response.end('ok'));
+    });
+    const body = 'xxGET /admin HTTP/1.1\r\nhost: localhost\r\n\r\n';
+    const signal = AbortSignal.timeout(2_000);
+    const sent = (given: RequestInit['body']) =>
+      streamFromApi(
+        new URL('/', url),
+        { method: 'POST', body: given ?? null, headers: { 'content-length': length }, signal },
+        { provider: 'corp', dispatcher: tls },
+      ).then(
+        (response) => response.text(),
+        (error: { code?: string }) => String(error.code),
+      );
+    const stream = new ReadableStream({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode(body));
+        controller.close();
+      },
+    });
+    const ends = [await sent(body), await sent(stream)];
+    // Whatever was left over has been read as a request by then.
+    expect(await sent('last')).toBe('ok');
+    expect(asked.filter((line) => line.includes('admin'))).toEqual([]);
+    expect(ends).toEqual(['ok', 'ok']);
+  });
+});
