@@ -108,7 +108,8 @@ export class SessionService {
     if (!loadUser) return session.user;
     try {
       const user = await loadUser(session.user, session);
-      if (user !== null && user !== undefined) return user;
+      // Strategies of Passport say `false` for nobody; whatever else is no user lets nobody in either.
+      if (user) return user;
     } catch (error) {
       throw error instanceof OAuthError ? error : new OAuthError('user_unavailable', { cause: error });
     }

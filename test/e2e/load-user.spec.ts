@@ -61,6 +61,7 @@ describe.each(platforms)('the application’s own user on %s', (platform) => {
   it.each([
     ['null', () => null],
     ['undefined', async () => undefined],
+    ["false, as Passport's strategies say it", async () => false],
   ])('C-009 who is no longer there is refused at the next request, on our routes too: %s', async (_name, nobody) => {
     answer = nobody;
     for (const path of ['/me', '/auth/session', '/auth/sessions', '/auth/accounts']) {
