@@ -36,19 +36,23 @@ export class SocketSessions {
 
   /**
    * Call it from `handleConnection` with all its arguments.
-   * @returns the session; null when the socket was closed: no session or user, another site, or the database is away
+   * @returns the session; null when the socket has left, or was closed: no session or user, another site, or the database is away
    */
   async accept(client: object, request?: unknown): Promise<OAuthSession | null> {
     // At once: the first message may be here before any answer of the database.
     rememberHandshake(client, request);
     const socket = client as Socket;
+    // From now on, for a socket may leave before its session is found: nobody would take it off the watch again.
+    const left = new AbortController();
+    socket.once?.(socket.disconnect ? 'disconnect' : 'close', () => left.abort());
     const session = await this.#sessionOf(client).catch(() => null);
+    if (left.signal.aborted) return null;
     if (!session) {
       close(socket);
       return null;
     }
     const watch = this.sessions.ends(session).subscribe(() => close(socket));
-    socket.once?.(socket.disconnect ? 'disconnect' : 'close', () => watch.unsubscribe());
+    left.signal.addEventListener('abort', () => watch.unsubscribe());
     return session;
   }
 

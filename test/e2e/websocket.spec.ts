@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Controller, type MessageEvent, Sse, UseFilters, UseGuards } from '@nestjs/common';
 import { WsAdapter } from '@nestjs/platform-ws';
@@ -208,6 +208,18 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
       gone.clear();
       socket.close();
     }
+  });
+
+  it('forgets a socket that left before its session was found', async () => {
+    const { cookie, id, userId } = await login();
+    let closed = 0;
+    const socket = Object.assign(new EventEmitter(), { close: () => (closed += 1) });
+    const accepting = withIo.app.get(SocketSessions).accept(socket, { headers: { cookie } });
+    socket.emit('close');
+    expect(await accepting).toBeNull();
+    // Nobody watches for it any more.
+    expect(await withIo.app.get(SessionService).end(userId, id)).toBe(true);
+    expect(closed).toBe(0);
   });
 
   it('E-072 ws: a gateway that never showed the guard a handshake is denied', async () => {
