@@ -234,8 +234,16 @@ describe.each(platforms)('hostile input on %s', (_, platform, parser) => {
     ['a query just over the bound', `/auth/fake/callback?state=x&code=${'a'.repeat(8_200)}`, {}],
   ])('E-065 C-027 answers %s with a 4xx, quickly', async (_, path, headers) => {
     const began = performance.now();
-    const answer = await at.agent().request({ url: `${at.app.url}/`, path, headers });
-    expect([400, 401, 414, 431]).toContain(answer.status);
+    const status = await at
+      .agent()
+      .request({ url: `${at.app.url}/`, path, headers })
+      .then(
+        (answer) => answer.status,
+        // Node's parser refuses a head beyond 16 KB with 431 and closes: the reset may overtake its answer.
+        (error: NodeJS.ErrnoException) => error.code,
+      );
+    const beyondParser = path.length + JSON.stringify(headers).length > 16_384;
+    expect([400, 401, 414, 431, ...(beyondParser ? ['ECONNRESET', 'EPIPE'] : [])]).toContain(status);
     expect(performance.now() - began).toBeLessThan(2_000);
     expect((await at.agent().fetch(`${at.app.url}/me/public`)).status).toBe(200);
   });
