@@ -45,6 +45,8 @@ class LingeringRing extends KeyRing {
 export class CrashableApp {
   /** Owners of the leases it took. */
   readonly owners = new Set<string>();
+  /** Those of them under which it said that it is about to refresh. */
+  readonly noted = new Set<string>();
 
   private constructor(
     readonly name: string,
@@ -91,6 +93,7 @@ export class CrashableApp {
     const one = new CrashableApp(name, app, log, way);
     log.decide = (statement) => {
       if (/set lease_owner = \$3/.test(statement.sql)) one.owners.add(statement.parameters[2]!);
+      if (/set refresh_sent_at = clock_timestamp/.test(statement.sql)) one.noted.add(statement.parameters[2]!);
       return 'pass';
     };
     return one;

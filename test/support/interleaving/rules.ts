@@ -36,6 +36,8 @@ export class Rules {
   readonly #sealer = this.#ring(KEYS);
   /** Where each grant was last seen: family of the refresh token, and its place in it. */
   readonly #seen = new Map<string, [family: number, place: number]>();
+  /** What each grant was last seen as, while it was not ended. */
+  readonly #living = new Map<string, string>();
 
   constructor(private readonly world: World) {}
 
@@ -48,6 +50,7 @@ export class Rules {
       const loggedIn = person?.sessions.some(({ grantId }) => grantId === row.id) ?? false;
       if (!loggedIn && (row.status !== 'revoked' || row.refresh_token !== null || row.tokens.length > 0))
         this.#breaks('what was logged out never comes back', `grant of ${row.subject} is ${row.status}`);
+      if (row.status !== 'revoked') this.#living.set(row.id, row.status);
       if (row.refresh_token === null) continue;
       const value = await this.#sealer.open(refreshTokenContext(ownerOf(row)), row.refresh_token);
       const grant = this.#grantOf(value);
@@ -122,7 +125,10 @@ export class Rules {
     }
   }
 
-  /** Whoever is logged out everywhere leaves no refresh token that works, but for those that nobody ever learned of. */
+  /**
+   * Whoever is logged out everywhere leaves no refresh token that works, but for those that nobody ever learned of, and
+   * those that were given up before because answers about them were lost.
+   */
   async #judgeRevocations(): Promise<void> {
     const { world } = this;
     await world.database.query('update oauth_revocations set next_attempt_at = now()');
@@ -134,10 +140,15 @@ export class Rules {
     for (const row of await world.database.query<StoredGrant & Record<string, unknown>>(STORED)) {
       const [family] = this.#seen.get(row.id) ?? [];
       if (row.status !== 'revoked' || family === undefined || !subjects.includes(row.subject)) continue;
+      if (this.#living.get(row.id) === 'reauth_required') continue;
       const alive = world.provider.issued.filter(
-        ({ kind, grant, value }) => kind === 'refreshToken' && grant === family && world.provider.isActive(value),
+        ({ kind, grant, value }) =>
+          kind === 'refreshToken' &&
+          grant === family &&
+          world.provider.isActive(value) &&
+          !world.refreshes.isUnknown(value),
       );
-      if (alive.length > 0 && !this.#isStruck(row.subject))
+      if (alive.length > 0)
         this.#breaks('what was logged out never comes back', `a refresh token of ${row.subject} works still`);
     }
   }
@@ -165,7 +176,8 @@ export class Rules {
 
   /** True when an answer about one of this person's refresh tokens may have been lost. */
   #isStruck(sub: string): boolean {
-    return [...this.world.refreshes.struck].some((token) => this.#grantOf(token)?.user.sub === sub);
+    const { refreshes, undecided } = this.world;
+    return undecided.has(sub) || [...refreshes.struck].some((token) => this.#grantOf(token)?.user.sub === sub);
   }
 
   #grantOf(refreshToken: string): { id: number; user: { sub: string } } | undefined {

@@ -7,7 +7,7 @@ import { createTestDatabase, type TestDatabase } from '../database.js';
 import { until } from '../grants.js';
 import { UserAgent } from '../user-agent.js';
 import { CrashableApp, KEYS } from './crashable-app.js';
-import { HeldRefreshes, tokenOf } from './held-refreshes.js';
+import { HeldRefreshes, senderOf, tokenOf } from './held-refreshes.js';
 import { APPS, type Step, USERS } from './plan.js';
 
 /** Time for what was set off by a step to come as far as it can, milliseconds. */
@@ -34,6 +34,8 @@ export interface Call {
   readonly grantId: string | undefined;
   value?: string;
   error?: string;
+  /** Milliseconds since the epoch. */
+  readonly began: number;
   /** A logout or login came while it was under way. */
   disturbed?: boolean;
 }
@@ -44,6 +46,8 @@ export class World {
   apps: CrashableApp[] = [];
   people: Person[] = [];
   calls: Call[] = [];
+  /** Subjects for whom a process noted that it is about to refresh, and died: nobody can know whether it still did. */
+  readonly undecided = new Set<string>();
   #pending = new Set<Promise<unknown>>();
   #deadOwners = new Set<string>();
   #run = 0;
@@ -70,7 +74,8 @@ export class World {
   async begin(): Promise<void> {
     this.#run += 1;
     this.calls = [];
-    this.refreshes.struck.clear();
+    this.refreshes.clear();
+    this.undecided.clear();
     this.provider.clearFaults();
     this.provider.clearRequests();
     await this.database.query(
@@ -208,6 +213,7 @@ export class World {
     const [session] = person.sessions;
     const call: Call = {
       ...{ person, app, outOfBounds: !session, logoutsBefore: person.logouts, grantId: session?.grantId },
+      began: Date.now(),
     };
     this.calls.push(call);
     const ref =
@@ -235,16 +241,22 @@ export class World {
     const victim = this.apps[index]!;
     this.refreshes.orphan(victim.name);
     // Answers that are on their way to it, or that it was just about to write.
-    const waiting = new Set(
-      this.calls.filter((call) => call.app === victim && !call.value && !call.error).map(({ person }) => person),
-    );
+    const waiting = this.calls.filter((call) => call.app === victim && !call.value && !call.error);
     for (const request of this.provider.requestsTo('refresh')) {
-      const { grant } = this.#tokenOf(request) ?? {};
-      if (request.query.get('by') === victim.name && [...waiting].some(({ sub }) => sub === grant?.user.sub))
-        this.refreshes.struck.add(tokenOf(request));
+      const sub = this.#tokenOf(request)?.grant.user.sub;
+      if (
+        senderOf(request) === victim.name &&
+        waiting.some((call) => call.person.sub === sub && call.began <= request.at)
+      )
+        this.refreshes.strike(request);
     }
     for (const owner of victim.owners) this.#deadOwners.add(owner);
     await victim.crash();
+    const noted = await this.database.query<{ subject: string }>(
+      `select a.subject from oauth_grants g join oauth_accounts a on a.id = g.account_id where g.lease_owner = any($1::uuid[])`,
+      [[...victim.noted]],
+    );
+    for (const { subject } of noted) this.undecided.add(subject);
     // What it had sent and was not answered yet is processed all the same, or not at all.
     this.apps[index] = await this.#start();
   }
