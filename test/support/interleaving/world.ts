@@ -48,7 +48,7 @@ export class World {
   calls: Call[] = [];
   /** Subjects for whom a process noted that it is about to refresh, and died: nobody can know whether it still did. */
   readonly undecided = new Set<string>();
-  #pending = new Set<Promise<unknown>>();
+  #pending = new Map<Promise<unknown>, { app: CrashableApp; what: string }>();
   #deadOwners = new Set<string>();
   #run = 0;
   #started = 0;
@@ -117,7 +117,7 @@ export class World {
         await this.#logOut(this.people[step.user]!);
         break;
       case 'rekey':
-        this.#follow(this.apps[step.app]!.app.app.get(Rekeyer).rekey({ batchSize: 2 }));
+        this.#follow(this.apps[step.app]!, 'rekey', this.apps[step.app]!.app.app.get(Rekeyer).rekey({ batchSize: 2 }));
         break;
       case 'hiccup':
         this.apps[0]!.hiccup(step.fate);
@@ -134,10 +134,11 @@ export class World {
   /** Lets everything come to its end. */
   async calmDown(): Promise<void> {
     this.refreshes.open();
-    const calm = Promise.all([...this.#pending]).then(() => true);
+    const calm = Promise.all([...this.#pending.keys()]).then(() => true);
     const frees = setInterval(() => void this.#endLeases(false).catch(() => undefined), 100);
     try {
-      if (!(await Promise.race([calm, sleep(30_000, false, { ref: false })]))) throw new Error('calls never ended');
+      if (!(await Promise.race([calm, sleep(30_000, false, { ref: false })])))
+        throw new Error(`calls never ended: ${this.#underWay()}`);
     } finally {
       clearInterval(frees);
     }
@@ -218,7 +219,11 @@ export class World {
     this.calls.push(call);
     const ref =
       person.provider === 'account' ? { userId: person.userId, provider: 'of-account' } : (session?.grantId ?? '');
-    this.#follow(this.#outcome(app, ref, forceRefresh).then((outcome) => Object.assign(call, outcome)));
+    this.#follow(
+      app,
+      person.sub,
+      this.#outcome(app, ref, forceRefresh).then((outcome) => Object.assign(call, outcome)),
+    );
   }
 
   async #outcome(
@@ -232,9 +237,13 @@ export class World {
     );
   }
 
-  #follow(work: Promise<unknown>): void {
+  #follow(app: CrashableApp, what: string, work: Promise<unknown>): void {
     const quiet = work.catch(() => undefined).finally(() => this.#pending.delete(quiet));
-    this.#pending.add(quiet);
+    this.#pending.set(quiet, { app, what });
+  }
+
+  #underWay(): string {
+    return [...this.#pending.values()].map(({ app, what }) => `${what} at ${app.name}`).join(', ');
   }
 
   async #crash(index: number): Promise<void> {
@@ -250,8 +259,9 @@ export class World {
       )
         this.refreshes.strike(request);
     }
-    for (const owner of victim.owners) this.#deadOwners.add(owner);
     await victim.crash();
+    // Not before: while it dies it may still take a lease, which nobody would ever end.
+    for (const owner of victim.owners) this.#deadOwners.add(owner);
     const noted = await this.database.query<{ subject: string }>(
       `select a.subject from oauth_grants g join oauth_accounts a on a.id = g.account_id where g.lease_owner = any($1::uuid[])`,
       [[...victim.noted]],
