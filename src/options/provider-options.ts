@@ -76,7 +76,7 @@ export interface CommonProviderOptions {
   timeout?: number;
   /** TLS of its own for all requests to this provider: `{ cert, key }` for `tls_client_auth`, `{ ca }` for a private authority. All PEM. */
   tls?: ProviderTlsOptions;
-  /** An undici `Dispatcher` for all requests to this provider: a proxy, limits on connections. Of the undici version that Node's own `fetch` is made of. */
+  /** An undici `Dispatcher` for all requests to this provider: a proxy, limits on connections. Of the undici version that Node's own `fetch` is made of. (One that is set globally counts for calls of APIs alone.) */
   dispatcher?: object;
   /** Where people log in. @defaultValue from the metadata */
   authorizationEndpoint?: string;

@@ -39,7 +39,7 @@ export async function answerLibrary({ url, options, call }: LibraryRequest, judg
     url,
     method: options.method,
     headers: options.headers,
-    body: options.body as RequestInit['body'],
+    body: options.body as URLSearchParams | null | undefined,
     timeout: definition.timeout,
     signal: call.context.signal,
     provider: definition.name,
