@@ -38,6 +38,7 @@ export class LogoutService {
     return {
       logoutUrl: session && (await this.#end(session)),
       cookies: [
+        // Also where a login has just replaced the cookie that came: the person asked to be logged out of this browser.
         serializeCookie('session', '', { secure, maxAge: 0 }),
         // What was pending in this browser must not be finished by whoever comes next.
         serializeCookie('browser', randomToken(), { secure, maxAge: BROWSER_COOKIE_MAX_AGE }),

@@ -87,6 +87,15 @@ describe.each(platforms)('a session that was replaced, on %s', (platform) => {
     await other.close();
   });
 
+  it('logs out this browser where it asks for that: whoever pressed the button is not to stay logged in', async () => {
+    const agent = await loggedIn();
+    const before = cookiesOf(agent);
+    await at.login(agent);
+    const out = await agent.request({ url: `${at.app.url}/auth/logout`, method: 'POST', headers: { cookie: before } });
+    expect([out.status, out.setCookies.some((one) => CLEARED.test(one))]).toEqual([200, true]);
+    expect(await at.status(agent)).toBe(401);
+  });
+
   it('C-015 it is cleared once no request can be under way any more, and in another browser at once', async () => {
     const agent = await loggedIn();
     const before = cookiesOf(agent);
