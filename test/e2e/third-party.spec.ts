@@ -79,6 +79,35 @@ describe.each(platforms)('a login begun by a third party, on %s', (platform) => 
     expect([answer.status, linkOf(answer.body).searchParams.get('returnTo')]).toEqual([200, '/']);
   });
 
+  it.each([
+    ['JSON', 415, '{"iss":"ISS"}', 'application/json'],
+    ['several parts', 415, 'iss=ISS', 'multipart/form-data; boundary=x'],
+    ['a list', 400, 'iss[]=ISS', undefined],
+    ['an object', 400, 'iss[a]=ISS', undefined],
+    ['two issuers', 400, 'iss=ISS&iss=https://evil.example', undefined],
+    ['two targets', 400, 'iss=ISS&target_link_uri=/me&target_link_uri=//evil.example', undefined],
+    ['a prototype', 400, '__proto__[iss]=ISS', undefined],
+    ['too much', 400, `iss=ISS&login_hint=${'x'.repeat(9_000)}`, undefined],
+  ])('A-093 refuses a form with %s (%i)', async (_name, status, form, type) => {
+    const headers = { 'content-type': type ?? 'application/x-www-form-urlencoded' };
+    const body = form.replaceAll('ISS', type ? at.provider.issuer : encodeURIComponent(at.provider.issuer));
+    const answer = await at.agent().fetch(`${at.app.url}/auth/initiate`, { method: 'POST', body, headers });
+    expect([answer.status, answer.setCookies]).toEqual([status, []]);
+    expect(({} as Record<string, unknown>).iss).toBeUndefined();
+  });
+
+  it('A-093 a hint is data: it neither breaks out of the page nor adds parameters', async () => {
+    const login_hint = `"><script>alert(1)</script>&returnTo=//evil.example&prompt=none`;
+    const answer = await ask({ iss: at.provider.issuer, login_hint, target_link_uri: '/me?a=1&b="><b>' });
+    expect(answer.body).not.toMatch(/<script|<b>/);
+    const link = linkOf(answer.body);
+    expect([...link.searchParams]).toEqual([
+      ['returnTo', '/me?a=1&b=%22%3E%3Cb%3E'],
+      ['login_hint', login_hint],
+    ]);
+    expect(link.origin + link.pathname).toBe(`${at.app.url}/auth/fake/login`);
+  });
+
   it('A-093 refuses a repeated issuer, and is not there unless it is asked for', async () => {
     const url = `${at.app.url}/auth/initiate?iss=${at.provider.issuer}&iss=https://evil.example`;
     expect((await at.agent().navigate(url)).status).toBe(400);
