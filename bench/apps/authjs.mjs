@@ -3,6 +3,7 @@
 import pg from 'pg';
 import { guardOf, nestApp } from './nest.mjs';
 import { secretOf, secretSql, signingSecret, usersFor } from './seeds.mjs';
+import { refreshTokens } from './token-request.mjs';
 
 export async function seed(client, n) {
   await client.query(`
@@ -52,22 +53,12 @@ export async function build({ platform, port, database, provider }) {
   const pool = new pg.Pool({ connectionString: database, max: 10 });
   const adapter = PostgresAdapter(pool);
 
-  // The "Refresh Token Rotation" guide of Auth.js, database strategy, with its fetch and its update.
+  // The "Refresh Token Rotation" guide of Auth.js, database strategy, with its request and its update.
   async function refreshed(user) {
     const { rows } = await pool.query(`select * from accounts where "userId" = $1 and provider = 'stub'`, [user.id]);
     const [found] = rows;
     if (Number(found.expires_at) * 1000 >= Date.now()) return found.access_token;
-    const response = await fetch(provider.tokenEndpoint, {
-      method: 'POST',
-      body: new URLSearchParams({
-        client_id: provider.clientId,
-        client_secret: provider.clientSecret,
-        grant_type: 'refresh_token',
-        refresh_token: found.refresh_token,
-      }),
-    });
-    const tokens = await response.json();
-    if (!response.ok) throw tokens;
+    const tokens = await refreshTokens(provider, found.refresh_token);
     await pool.query(`update accounts set access_token = $2, expires_at = $3, refresh_token = $4 where id = $1`, [
       found.id,
       tokens.access_token,

@@ -1,6 +1,7 @@
 // A refresh by hand as many applications have it: one flight per user in each process, nothing between processes.
 import pg from 'pg';
 import { cookieOf, guardOf, nestApp } from './nest.mjs';
+import { refreshTokens } from './token-request.mjs';
 
 export async function seed(client) {
   await client.query(
@@ -29,17 +30,7 @@ export async function build({ platform, port, database, provider }) {
       user,
     ]);
     if (rows[0].valid) return rows[0].access_token;
-    const response = await fetch(provider.tokenEndpoint, {
-      method: 'POST',
-      body: new URLSearchParams({
-        client_id: provider.clientId,
-        client_secret: provider.clientSecret,
-        grant_type: 'refresh_token',
-        refresh_token: rows[0].refresh_token,
-      }),
-    });
-    const tokens = await response.json();
-    if (!response.ok) throw new Error(tokens.error);
+    const tokens = await refreshTokens(provider, rows[0].refresh_token);
     await pool.query(
       `update lock_tokens set access_token = $2, refresh_token = $3, expires_at = now() + make_interval(secs => $4) where user_id = $1`,
       [user, tokens.access_token, tokens.refresh_token, tokens.expires_in],

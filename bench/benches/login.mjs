@@ -6,7 +6,7 @@ import { freePort } from '../frame/postgres.mjs';
 import { startApp } from '../frame/servers.mjs';
 import { median, percentile, ratio, rounded, spread } from '../frame/statistics.mjs';
 import { countingProxy } from '../frame/wire.mjs';
-import { startOidcProvider, startStub } from './people.mjs';
+import { crowd, startOidcProvider, startStub } from './people.mjs';
 import { makeStores } from './stores.mjs';
 
 export const columns = [
@@ -27,24 +27,6 @@ export const columns = [
 
 /** Sessions that are there when it begins. */
 const SESSIONS = 1000;
-
-/** People log in one after the other at each of `browsers`, until the time is up. */
-async function crowd({ app, start, issuer, stub, browsers, seconds }) {
-  const until = performance.now() + seconds * 1000;
-  const times = [];
-  let next = 0;
-  await Promise.all(
-    browsers.map(async (browser) => {
-      while (performance.now() < until) {
-        browser.forget();
-        const begun = performance.now();
-        await logIn(browser, { origin: app.url, start, sub: `person-${next++ % 1000}`, issuer, stub });
-        times.push(performance.now() - begun);
-      }
-    }),
-  );
-  return times;
-}
 
 async function measure({ entry, postgres, provider, seconds }) {
   const { app, start, browsers } = entry;

@@ -2,14 +2,14 @@
 // All sizes are up at once and measured in turn, so that the growth is a ratio within one run.
 import { catalogue } from '../apps/catalogue.mjs';
 import { usersFor } from '../apps/seeds.mjs';
-import { Browser, logIn } from '../frame/browser.mjs';
+import { Browser } from '../frame/browser.mjs';
 import { cpuMs, residentMb } from '../frame/cores.mjs';
 import { cookieFile, fire } from '../frame/load.mjs';
 import { freePort } from '../frame/postgres.mjs';
 import { startApp } from '../frame/servers.mjs';
 import { median, percentile, ratio, rounded, spread } from '../frame/statistics.mjs';
 import { cleanup } from './cleanup.mjs';
-import { startStub } from './people.mjs';
+import { crowd, startStub } from './people.mjs';
 import { inside, sizesOf, spreadOver } from './tables.mjs';
 
 export const columns = [
@@ -50,20 +50,8 @@ async function listing({ app, cookies, count }) {
 }
 
 async function logins({ app, issuer, browsers, seconds, start }) {
-  const until = performance.now() + seconds * 1000;
   const begun = performance.now();
-  const times = [];
-  let next = 0;
-  await Promise.all(
-    browsers.map(async (browser) => {
-      while (performance.now() < until) {
-        browser.forget();
-        const from = performance.now();
-        await logIn(browser, { origin: app.url, start, sub: `scale-${next++ % 500}`, issuer, stub: true });
-        times.push(performance.now() - from);
-      }
-    }),
-  );
+  const times = await crowd({ app, start, issuer, stub: true, browsers, seconds, people: 500, prefix: 'scale' });
   return { perSecond: (times.length * 1000) / (performance.now() - begun), p50Ms: percentile(times, 0.5) };
 }
 

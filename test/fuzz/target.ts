@@ -1,10 +1,10 @@
 // One application under fire: its platform and query parser, its providers, and what must never be seen outside.
-import { Controller, Get, type LoggerService, UseGuards } from '@nestjs/common';
+import type { LoggerService } from '@nestjs/common';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { CurrentSession, oauth2, type OAuthSession, SessionGuard, TokenService } from '../../src/index.js';
+import { oauth2 } from '../../src/index.js';
 import { FakeProvider } from '../../src/testing/index.js';
-import { MeController, oidcOf, type RunningApp, startApp, TEST_KEY } from '../support/app.js';
+import { MeController, oidcOf, type RunningApp, startApp, TEST_KEY, TokenController } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { exchange, headerOf, headersOf, type WireAnswer, type WireRequest } from './wire.js';
 
@@ -25,19 +25,6 @@ export interface Begun {
   /** The JWT of a JARM answer. */
   response: string;
   browser: string;
-}
-
-@Controller('token')
-@UseGuards(SessionGuard)
-class TokenController {
-  constructor(private readonly tokens: TokenService) {}
-
-  /** What is known of the access token, without it. */
-  @Get()
-  async token(@CurrentSession() session: OAuthSession): Promise<object> {
-    const { type, expiresAt, scope } = await this.tokens.getAccessToken(session);
-    return { type, expiresAt, scope };
-  }
 }
 
 /** An application, its database and its provider. */

@@ -92,13 +92,7 @@ describe('the packed package', () => {
       export const all = [SessionGuard, OAuthError, migratedDataSource, oauthMigrations, FakeProvider];
     `,
       );
-      const { output } = await project.node([
-        'node_modules/typescript/bin/tsc',
-        '-p',
-        'tsconfig.json',
-        '--pretty',
-        'false',
-      ]);
+      const { output } = await project.compile();
       const complaints = output.split('\n').filter((line) => /error TS/.test(line));
       expect(complaints.filter((line) => /^(?:node_modules\/nest-oauth-client|user\.ts)/.test(line))).toEqual([]);
       expect(complaints).toEqual([]);

@@ -1,23 +1,9 @@
 // How many statements reach Postgres: counted on the wire, whatever library sends them.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Controller, Get, UseGuards } from '@nestjs/common';
 import { createTestDatabase } from '../support/database.js';
 import { type LoginFixture, startLogin } from '../support/login-fixture.js';
 import { type QueryLog, startQueryLog } from '../support/query-log.js';
-import { CurrentSession, type OAuthSession, SessionGuard, TokenService } from '../../src/index.js';
-import { MeController } from '../support/app.js';
-
-@Controller('token')
-@UseGuards(SessionGuard)
-class TokenController {
-  constructor(private readonly tokens: TokenService) {}
-
-  @Get()
-  async token(@CurrentSession() session: OAuthSession): Promise<object> {
-    const { scope } = await this.tokens.getAccessToken(session);
-    return { scope };
-  }
-}
+import { MeController, TokenController } from '../support/app.js';
 
 describe.each([
   ['without onLogin', undefined, 0],

@@ -33,14 +33,7 @@ describe('the README', () => {
   afterAll(() => project?.[Symbol.dispose]());
 
   it('has code that compiles as it stands', async () => {
-    const { code, output } = await project.node([
-      'node_modules/typescript/bin/tsc',
-      '-p',
-      'tsconfig.json',
-      '--noEmit',
-      '--pretty',
-      'false',
-    ]);
+    const { code, output } = await project.compile('--noEmit');
     expect(output.trim()).toBe('');
     expect(code).toBe(0);
   }, 120_000);
@@ -62,13 +55,7 @@ describe('the README', () => {
         .replace('http://localhost:3000', url);
     for (const name of ['app.module.ts', 'profile.controller.ts', 'main.ts'])
       project.write(name, elsewhere(readmeBlock(name)));
-    const compiled = await project.node([
-      'node_modules/typescript/bin/tsc',
-      '-p',
-      'tsconfig.json',
-      '--pretty',
-      'false',
-    ]);
+    const compiled = await project.compile();
     expect(compiled.output.trim()).toBe('');
 
     const environment = {

@@ -181,21 +181,14 @@ export async function burst(
     await watch.stop();
     const notes = complaintsOf(results, grants, provider);
     const refreshes = provider.counters.refreshes - before.refreshes;
-    const outcome = summary(setting, {
-      scenario: `burst ${count} grants`,
-      processes,
-      grants: count,
-      results,
-      before,
-      watch,
-      notes,
-    });
+    const run = { processes, grants: count, results, before, watch, notes };
+    const outcome = summary(setting, `burst ${count} grants`, run);
     if (refreshes !== count) notes.push(`${refreshes} refreshes instead of ${count}`);
     // With one grant the wait is the refresh; with many it is the machine that is measured.
     const refreshMs = Math.max(...workers.map((one) => one.refreshMs));
     if (count === 1 && outcome.waitP99Ms > refreshMs + allowance)
       notes.push(`the waiters' p99, ${outcome.waitP99Ms} ms, is above the refresh (${refreshMs} ms) + ${allowance} ms`);
-    return { ...outcome, pass: notes.length === 0 && outcome.errors === 0 && outcome.familiesLost === 0 };
+    return judged(outcome);
   } finally {
     slow.clear();
     await Promise.all(workers.map((one) => one.end()));
@@ -279,7 +272,8 @@ export async function kills(
       notes.push(`calls failed with ${[...new Set(troubles.map((result) => result.error))].join(', ')}`);
     const pass = notes.length === 0;
     notes.push(`${killed} kills: ${usable.length} grants usable, ${ended.length} reauth_required`);
-    const outcome = summary(setting, { scenario: 'kills', processes, grants: count, results, before, watch, notes });
+    const run = { processes, grants: count, results, before, watch, notes };
+    const outcome = summary(setting, 'kills', run);
     return { ...outcome, errors: troubles.length + stuck.length, pass };
   } finally {
     slow.clear();
@@ -318,16 +312,8 @@ export async function stalled(
     const results = (await asked).flat();
     const notes = complaintsOf(results, grants, provider);
     if (idleInTransaction > 0) notes.push(`${idleInTransaction} connections were idle in transaction`);
-    const outcome = summary(setting, {
-      scenario: 'stalled provider',
-      processes,
-      grants: count,
-      results,
-      before,
-      watch,
-      notes,
-    });
-    return { ...outcome, pass: notes.length === 0 && outcome.errors === 0 && outcome.familiesLost === 0 };
+    const run = { processes, grants: count, results, before, watch, notes };
+    return judged(summary(setting, 'stalled provider', run));
   } finally {
     await Promise.all(workers.map((one) => one.end()));
   }
@@ -348,10 +334,16 @@ function complaintsOf(results: readonly Result[], grants: readonly SeededGrant[]
   return several > 0 ? [...notes, `${several} grants gave out several tokens`] : notes;
 }
 
+/** Passes when there is nothing to note, no call failed, and no family was lost. */
+function judged(outcome: Omit<Outcome, 'pass'>): Outcome {
+  const { notes, errors, familiesLost } = outcome;
+  return { ...outcome, pass: notes.length === 0 && errors === 0 && familiesLost === 0 };
+}
+
 function summary(
   { route, provider }: Setting,
+  scenario: string,
   of: {
-    scenario: string;
     processes: number;
     grants: number;
     results: readonly Result[];
@@ -364,10 +356,10 @@ function summary(
   const at = (share: number): number =>
     Math.round(waits[Math.min(waits.length - 1, Math.floor(waits.length * share))] ?? 0);
   const failed = of.results.filter((result) => result.error !== undefined);
-  if (failed.length > 0 && of.scenario !== 'kills')
+  if (failed.length > 0 && scenario !== 'kills')
     of.notes.push(`${failed.length} calls failed, e.g. ${failed[0]!.error}`);
   return {
-    scenario: `${of.scenario} (${route})`,
+    scenario: `${scenario} (${route})`,
     processes: of.processes,
     grants: of.grants,
     calls: of.results.length,

@@ -28,6 +28,20 @@ export const platforms: readonly Platform[] = ['express', 'fastify'];
 /** A key for tests: 32 bytes, base64url. */
 export const TEST_KEY = 'dGVzdC1rZXktdGVzdC1rZXktdGVzdC1rZXktMTIzNDU';
 
+/** Has the access token renewed where that is due. */
+@Controller('token')
+@UseGuards(SessionGuard)
+export class TokenController {
+  constructor(private readonly tokens: TokenService) {}
+
+  /** What is known of the access token, without it. */
+  @Get()
+  async token(@CurrentSession() session: OAuthSession): Promise<object> {
+    const { type, expiresAt, scope } = await this.tokens.getAccessToken(session);
+    return { type, expiresAt, scope };
+  }
+}
+
 /** A controller as an application has it. */
 @Controller('me')
 @UseGuards(SessionGuard)

@@ -1,7 +1,6 @@
 // A real browser for the tests that need one: the machine's own Chromium.
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { chromium, type Browser, type LaunchOptions } from 'playwright-core';
+import { findProgram } from './programs.js';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome', 'microsoft-edge'];
 const ELSEWHERE = [
@@ -24,11 +23,7 @@ const UNBOXED = ['--no-sandbox'];
 
 /** The program to run: `CHROMIUM_PATH`, or what is found on this machine, or null. */
 export function findChromium(): string | null {
-  const named = process.env.CHROMIUM_PATH;
-  if (named) return named;
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/bin', '/usr/local/bin', '/snap/bin'];
-  const candidates = [...folders.flatMap((folder) => NAMES.map((name) => join(folder, name))), ...ELSEWHERE];
-  return candidates.find(isExecutable) ?? null;
+  return process.env.CHROMIUM_PATH || findProgram(NAMES, ['/usr/bin', '/usr/local/bin', '/snap/bin'], ELSEWHERE);
 }
 
 /**
@@ -53,14 +48,5 @@ export async function launchChromium(options: LaunchOptions = {}): Promise<Brows
     // Many containers give nobody but root the means to make a sandbox. Only pages of our own are opened here.
     if (!/no usable sandbox|sandbox_host|setuid sandbox/i.test(String(failure))) throw failure;
     return start(UNBOXED);
-  }
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }

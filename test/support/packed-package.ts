@@ -43,6 +43,8 @@ export interface UserProject extends Disposable {
   readonly folder: string;
   /** Writes a file. */
   write(name: string, text: string): void;
+  /** Compiles it by its `tsconfig.json`. `output` is empty when there is nothing to complain about. */
+  compile(...flags: string[]): Promise<Finished>;
   /** Runs node with these arguments in the project. */
   node(arguments_: readonly string[], environment?: Record<string, string>): Promise<Finished>;
 }
@@ -98,21 +100,24 @@ export async function userProject({ type = 'module' }: { type?: 'module' | 'comm
     if (!name.startsWith('.') && name !== 'nest-oauth-client') symlinkSync(join(installed, name), join(modules, name));
   }
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'user', private: true, type }));
+  const node: UserProject['node'] = (arguments_, environment = {}) =>
+    new Promise((done) => {
+      const { NODE_OPTIONS: _options, JEST_WORKER_ID: _worker, ...inherited } = process.env;
+      const options = { cwd: folder, env: { ...inherited, ...environment }, timeout: 120_000, maxBuffer: 2 ** 24 };
+      execFile(process.execPath, [...arguments_], options, (error, stdout, stderr) => {
+        const code = error ? (typeof error.code === 'number' ? error.code : 1) : 0;
+        done({ code, output: stdout + stderr });
+      });
+    });
   return {
     folder,
+    node,
+    compile: (...flags) =>
+      node(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--pretty', 'false', ...flags]),
     write(name, text) {
       mkdirSync(join(folder, name, '..'), { recursive: true });
       writeFileSync(join(folder, name), text);
     },
-    node: (arguments_, environment = {}) =>
-      new Promise((done) => {
-        const { NODE_OPTIONS: _options, JEST_WORKER_ID: _worker, ...inherited } = process.env;
-        const options = { cwd: folder, env: { ...inherited, ...environment }, timeout: 120_000, maxBuffer: 2 ** 24 };
-        execFile(process.execPath, [...arguments_], options, (error, stdout, stderr) => {
-          const code = error ? (typeof error.code === 'number' ? error.code : 1) : 0;
-          done({ code, output: stdout + stderr });
-        });
-      }),
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }

@@ -2,14 +2,15 @@
 // what belongs to a connection (prepared statements, LISTEN, settings) is lost or somebody else's.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, chmodSync, chownSync, constants, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from './app.js';
 import { testServerUrl } from './database.js';
 import { serverUser } from './embedded-binaries.mjs';
+import { findProgram } from './programs.js';
 
 /** A running PgBouncer. */
 export interface PgBouncer extends AsyncDisposable {
@@ -19,9 +20,7 @@ export interface PgBouncer extends AsyncDisposable {
 
 /** The program to run: `PGBOUNCER_PATH`, or what is found on this machine, or null. */
 export function findPgBouncer(): string | null {
-  if (process.env.PGBOUNCER_PATH) return process.env.PGBOUNCER_PATH;
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/usr/bin'];
-  return folders.map((folder) => join(folder, 'pgbouncer')).find(isExecutable) ?? null;
+  return process.env.PGBOUNCER_PATH || findProgram(['pgbouncer'], ['/usr/sbin', '/usr/local/sbin', '/usr/bin']);
 }
 
 /**
@@ -94,13 +93,4 @@ async function listening(child: ChildProcess, port: number): Promise<void> {
     if (open) return;
   }
   throw new Error('it does not listen');
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
