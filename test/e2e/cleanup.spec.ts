@@ -1,6 +1,7 @@
 import { Controller, Get, type LoggerService, Module, UseGuards } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { HealthCheckService, TerminusModule } from '@nestjs/terminus';
+import pg from 'pg';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { MeController, oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
@@ -72,7 +73,20 @@ describe('cleanup, health and audit', () => {
       select sha256(i::text::bytea), sha256('b'), 'fake', 'x', now() - interval '5 minutes' from generate_series(1, 2500) i;
       select 1`);
     const cleanups = [one, two, three].map((app) => app.app.get(Cleanup, { strict: false }));
-    await Promise.all(cleanups.map((cleanup) => cleanup.run()));
+    const holder = new pg.Client({ connectionString: database.url });
+    await holder.connect();
+    try {
+      await holder.query('begin');
+      for (const table of ['oauth_sessions where idle_expires_at < now()', 'oauth_states where expires_at < now()'])
+        await holder.query(`select 1 from ${table} limit 3 for update`);
+      // A row that somebody holds is passed by, not waited for.
+      await Promise.all(cleanups.map((cleanup) => cleanup.run()));
+      expect(await count('oauth_sessions')).toBe(1 + 3);
+      expect(await count('oauth_states where expires_at < now()')).toBe(3);
+    } finally {
+      await holder.end();
+    }
+    await cleanups[0]!.run();
     expect(await count('oauth_sessions')).toBe(1);
     expect(await count('oauth_logout_tokens')).toBe(1);
     expect(await count('oauth_grants where session_id is not null')).toBe(0);

@@ -90,7 +90,11 @@ describe('client authentication', () => {
     const client = { clientId: 'client', jwks: { keys: [older.published, newer.published] } };
     const options = { clientSecret: undefined as never, clientPrivateKey: [newer.jwk, older.jwk] };
     await using bench = await logsInBy('private_key_jwt', client, options);
-    expect(bench.provider.requestsTo('code')).toHaveLength(1);
+    const kids = bench.provider.requestsTo('token').map(({ form }) => {
+      const [header] = form.get('client_assertion')!.split('.');
+      return (JSON.parse(Buffer.from(header!, 'base64url').toString()) as { kid?: string }).kid;
+    });
+    expect(kids).toEqual(['new', 'new']);
   });
 
   it('needs no credential where `none` is written out', async () => {

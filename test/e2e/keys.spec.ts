@@ -1,3 +1,5 @@
+import { jest } from '@jest/globals';
+import { oidcOf } from '../support/app.js';
 import { LoginBench } from '../support/login-bench.js';
 import type { DecoyKind, JsonObject } from '../../src/testing/index.js';
 
@@ -48,12 +50,30 @@ describe('keys and discovery', () => {
     await using bench = await LoginBench.start();
     await bench.login();
     bench.provider.fault('jwks', { kind: 'reset' });
-    expect(await bench.login()).toMatchObject({ subject: 'user-1' });
+    bench.provider.clearRequests();
+    // The monotonic clock, by which the age of keys is told: ten minutes later they would be fetched again.
+    const now = performance.now.bind(performance);
+    const later = jest.spyOn(performance, 'now').mockImplementation(() => now() + 600_000);
+    try {
+      expect(await bench.login()).toMatchObject({ subject: 'user-1' });
+      expect(bench.provider.requestsTo('jwks').length).toBeGreaterThan(0);
+      // Not for ever: a key that was withdrawn meanwhile must not be believed.
+      later.mockImplementation(() => now() + 5_000_000);
+      expect(await bench.login()).toMatchObject({ subject: null });
+    } finally {
+      later.mockRestore();
+    }
   });
 
   it('E-103 starts while the provider is down, and works once it is back', async () => {
-    await using bench = await LoginBench.start();
-    await bench.provider.goDown();
+    let down: Promise<unknown> | undefined;
+    await using bench = await LoginBench.start({
+      providers: (provider) => {
+        down = provider.goDown();
+        return [oidcOf(provider, { timeout: 2_000 })];
+      },
+    });
+    await down;
     expect(await bench.login()).toMatchObject({ status: 503, code: 'provider_unavailable' });
     await bench.provider.comeBack();
     expect(await bench.login()).toMatchObject({ subject: 'user-1' });

@@ -14,6 +14,7 @@ jest.unstable_mockModule('node:crypto', () => ({
   },
 }));
 const { oidcOf, platforms, startApp } = await import('../support/app.js');
+const { OAuthEvents } = await import('../../src/index.js');
 const { codeOf, startLogin } = await import('../support/login-fixture.js');
 
 describe.each(platforms)('pending logins on %s', (platform) => {
@@ -56,11 +57,17 @@ describe.each(platforms)('pending logins on %s', (platform) => {
       providers: [oidcOf(at.provider)],
       oauth: { encryption: { keys: [{ id: 'other', secret: randomBytes(32) }] } },
     });
+    const alarms: object[] = [];
+    behind.app.get(OAuthEvents).on('alarm', (alarm) => alarms.push(alarm));
     try {
       const there = new URL(url.pathname + url.search, behind.url);
       const answer = await agent.navigate(there.href, { followRedirects: false });
       expect([answer.status, codeOf(answer)]).toEqual([503, 'key_unavailable']);
       expect(at.provider.requestsTo('token')).toHaveLength(0);
+      expect(alarms).toContainEqual({
+        ...{ code: 'key_unavailable', provider: 'fake' },
+        message: expect.stringContaining('"test"'),
+      });
     } finally {
       await behind.close();
     }
