@@ -92,7 +92,8 @@ async function side({ context, platform, provider, ports, stores, plan }) {
       issuer: provider.issuer,
       stub: provider.stub,
       browsers,
-      seconds: plan.warmUp,
+      // As many for each, so that the compiler has seen as much of a slow one as of a fast one.
+      logins: plan.warmUp,
     });
   }
   for (let round = 0; round < plan.rounds; round++) {
@@ -148,8 +149,8 @@ async function side({ context, platform, provider, ports, stores, plan }) {
 
 export async function run(context) {
   const plan = context.quick
-    ? { concurrency: 16, rounds: 3, seconds: 2, warmUp: 8, oidc: { rounds: 3, seconds: 1, warmUp: 1 } }
-    : { concurrency: 16, rounds: 5, seconds: 3, warmUp: 4, oidc: { rounds: 3, seconds: 3, warmUp: 2 } };
+    ? { concurrency: 16, rounds: 3, seconds: 2, warmUp: 1_200, oidc: { rounds: 3, seconds: 1, warmUp: 200 } }
+    : { concurrency: 16, rounds: 5, seconds: 3, warmUp: 3_000, oidc: { rounds: 3, seconds: 3, warmUp: 600 } };
   const needed = context.platforms.flatMap((platform) => variantsOf('login', platform, context.only));
   const variants = [...new Set([...needed, 'direct'])];
   const stores = await makeStores({ postgres: context.postgres, variants, sessions: SESSIONS, log: context.log });

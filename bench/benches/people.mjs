@@ -30,16 +30,27 @@ export async function cookiesByLogin({ variant, app, issuer, count, prefix = 'pe
 }
 
 /**
- * People log in one after the other at each of `browsers`, until the time is up: `people` of them in turn.
+ * People log in one after the other at each of `browsers`, until the time is up or there were enough logins: `people` of
+ * them in turn.
  * @returns milliseconds of each login
  */
-export async function crowd({ app, start, issuer, stub, browsers, seconds, people = 1000, prefix = 'person' }) {
+export async function crowd({
+  app,
+  start,
+  issuer,
+  stub,
+  browsers,
+  seconds = Infinity,
+  logins = Infinity,
+  people = 1000,
+  prefix = 'person',
+}) {
   const until = performance.now() + seconds * 1000;
   const times = [];
   let next = 0;
   await Promise.all(
     browsers.map(async (browser) => {
-      while (performance.now() < until) {
+      while (next < logins && performance.now() < until) {
         browser.forget();
         const begun = performance.now();
         await logIn(browser, { origin: app.url, start, sub: `${prefix}-${next++ % people}`, issuer, stub });
