@@ -1,8 +1,10 @@
-// `npm run fuzz`: hostile input without end, against the module on every platform. In the environment:
-// FUZZ_CASES how many (100,000), FUZZ_SEED and FUZZ_PATH what a failure printed, FUZZ_ONLY the platform and family it named.
+// `npm run fuzz`: hostile input without end, against the module on every platform, and then courses of refreshes, logouts
+// and dying processes. In the environment: FUZZ_CASES how many inputs (100,000), INTERLEAVINGS how many courses (300),
+// FUZZ_SEED and FUZZ_PATH what a failure printed, FUZZ_ONLY the platform and family it named.
 import fc from 'fast-check';
 import globalSetup from '../support/global-setup.mjs';
 import globalTeardown from '../support/global-teardown.mjs';
+import { tryPlans } from '../support/interleaving/trial.js';
 import { SERVER_VARIABLE } from '../support/test-server.mjs';
 import { answerFamilies } from './answers.js';
 import type { Family } from './family.js';
@@ -10,12 +12,15 @@ import { judgeProcess } from './invariants.js';
 import { requestFamilies } from './requests.js';
 import { Target, type TargetName, TARGETS } from './target.js';
 
-const { FUZZ_CASES: cases = '100000', FUZZ_SEED, FUZZ_PATH: path, FUZZ_ONLY: only = '' } = process.env;
+const { FUZZ_CASES: cases = '100000', INTERLEAVINGS: plans = '300' } = process.env;
+const { FUZZ_SEED, FUZZ_PATH: path, FUZZ_ONLY: only = '' } = process.env;
 const seed = FUZZ_SEED === undefined ? Math.trunc(Math.random() * 2 ** 31) : Number(FUZZ_SEED);
+/** Each case costs a few requests; beyond this a smaller example is not worth the wait. Milliseconds. */
+const LIMIT = 3_600_000;
 const families = [...requestFamilies, ...answerFamilies];
 
 interface Outcome {
-  readonly target: TargetName;
+  readonly target: TargetName | null;
   readonly family: string;
   readonly runs: number;
   readonly statuses: ReadonlyMap<number, number>;
@@ -29,6 +34,8 @@ const began = performance.now();
 let outcomes: Outcome[];
 try {
   outcomes = (await Promise.all(TARGETS.map(fuzz))).flat();
+  // Afterwards: there, much depends on timing.
+  outcomes.push(...(await interleave()));
 } finally {
   if (own) await globalTeardown();
 }
@@ -61,12 +68,10 @@ async function fuzzWith(target: Target, one: Family): Promise<Outcome> {
   const details = await fc.check(one.property(target), {
     seed,
     numRuns,
-    // Each case costs a few requests; beyond this a smaller example is not worth the wait.
-    interruptAfterTimeLimit: 3_600_000,
+    interruptAfterTimeLimit: LIMIT,
     ...(path === undefined ? {} : { path }),
   });
   const where = `${target.name}/${one.name}`;
-  const again = `FUZZ_SEED=${details.seed} FUZZ_PATH=${details.counterexamplePath} FUZZ_ONLY=${JSON.stringify(where)} npm run fuzz`;
   const { errorInstance: error } = details;
   const reason = error instanceof Error ? error.stack : String(error);
   return {
@@ -75,12 +80,29 @@ async function fuzzWith(target: Target, one: Family): Promise<Outcome> {
     runs: details.numRuns,
     statuses: new Map(target.statuses),
     failure: details.failed
-      ? `${where}: ${reason}
-${fc.defaultReportMessage(details)}
-The same case again: ${again}
-`
+      ? `${where}: ${reason}\n${fc.defaultReportMessage(details)}\n${again(where, details.counterexamplePath)}`
       : null,
   };
+}
+
+function again(where: string, failedPath: string | null): string {
+  return `The same case again: FUZZ_SEED=${seed} FUZZ_PATH=${failedPath} FUZZ_ONLY=${JSON.stringify(where)} npm run fuzz\n`;
+}
+
+/** Courses of events around grants; they have an application and a provider of their own. */
+async function interleave(): Promise<Outcome[]> {
+  const family = 'interleavings';
+  if (Number(plans) === 0 || !family.includes(only)) return [];
+  const numRuns = path === undefined ? Number(plans) : 1;
+  const tried = await tryPlans({ plans: numRuns, seed, path, limit: LIMIT, shrink: false });
+  console.log(`${family}: ${tried.plans} plans, ${tried.refreshes} refreshes`);
+  const failures = [tried.failure && `${family}: ${tried.failure}\n${again(family, tried.path)}`];
+  try {
+    judgeProcess();
+  } catch (error) {
+    failures.push(`${family}: afterwards ${error instanceof Error ? error.stack : String(error)}`);
+  }
+  return failures.map((failure) => ({ target: null, family, runs: 0, statuses: new Map(), failure }));
 }
 
 /** How often each status was answered in a family: a family of one status alone would try nothing. */

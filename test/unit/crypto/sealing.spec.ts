@@ -6,6 +6,7 @@ import { CompactEncrypt, compactDecrypt } from 'jose';
 import { KeyRing, LocalKeyRing, UnknownKeyError } from '../../../src/crypto/key-ring.js';
 import { type SealContext, sealedKeyId, Sealer } from '../../../src/crypto/sealing.js';
 import { OAuthError } from '../../../src/errors/oauth-error.js';
+import '../../support/fixed-seed.js';
 
 const KEY = randomBytes(32);
 const OTHER = randomBytes(32);

@@ -5,6 +5,7 @@ import { OAuthConfigError } from '../../../src/errors/oauth-error.js';
 import type { OAuthModuleOptions } from '../../../src/options/options.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { github, google, oauth2, oidc } from '../../../src/providers/index.js';
+import '../../support/fixed-seed.js';
 
 const SECRET = randomBytes(32).toString('base64url');
 const corp = {

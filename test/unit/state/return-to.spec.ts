@@ -1,6 +1,7 @@
 // returnTo, judged with the platform's own URL parser as the oracle.
 import fc from 'fast-check';
 import { asReturnTo, isAuthRoute, type ReturnToPolicy, safeReturnTo, stillSafe } from '../../../src/state/return-to.js';
+import '../../support/fixed-seed.js';
 
 const policy: ReturnToPolicy = {
   origin: 'https://app.example',

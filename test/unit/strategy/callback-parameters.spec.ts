@@ -4,6 +4,7 @@ import { OAuthError } from '../../../src/errors/oauth-error.js';
 import { authorizationError } from '../../../src/strategy/authorization-errors.js';
 import { callbackParameters } from '../../../src/strategy/callback-parameters.js';
 import { singleParameters } from '../../../src/strategy/login-start.service.js';
+import '../../support/fixed-seed.js';
 
 const codeOfRefusal = (encoded: string): string => {
   try {
