@@ -1,4 +1,5 @@
 // An application that can be cut off from database and provider at any moment: seen from there, it was killed.
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LeaseRepository } from '../../../src/grants/lease.repository.js';
 import { LeaseWatch } from '../../../src/grants/lease-watch.service.js';
@@ -13,6 +14,9 @@ export const PROVIDERS = ['account', 'session'] as const;
 
 /** Keys of all applications; which one is the current one differs. */
 export const KEYS = ['k1', 'k2'].map((id) => ({ id, secret: Buffer.alloc(32, `key ${id}`).toString('base64url') }));
+
+/** Whoever seals inside waits for this first: what holds up one change of keys holds up nobody else. */
+export const sealingHeldUp = new AsyncLocalStorage<Promise<void>>();
 
 /** A ring that takes its time now and then, so that much can happen between reading a value and writing it. */
 class LingeringRing extends KeyRing {
@@ -32,6 +36,7 @@ class LingeringRing extends KeyRing {
   }
 
   async wrap(contentKey: Uint8Array): Promise<WrappedKey> {
+    await sealingHeldUp.getStore();
     if (Math.random() < 0.4) await sleep(30 * Math.random());
     return this.#inner.wrap(contentKey);
   }

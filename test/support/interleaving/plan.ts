@@ -16,7 +16,8 @@ export type Step =
     }
   | { readonly do: 'deliver' | 'lose' | 'refuse'; readonly which: number }
   | { readonly do: 'login' | 'logout'; readonly user: number }
-  | { readonly do: 'rekey'; readonly app: number }
+  /** Between reading the first values and writing them, so many steps may pass. */
+  | { readonly do: 'rekey'; readonly app: number; readonly lasting: number }
   | { readonly do: 'hiccup'; readonly fate: 'cut' | 'lose-answer' }
   | { readonly do: 'crash'; readonly app: number }
   | { readonly do: 'time passes' };
@@ -41,7 +42,7 @@ export const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('lose' as const, 'refuse' as const), which }) },
   { weight: 2, arbitrary: fc.record({ do: of('login'), user }) },
   { weight: 3, arbitrary: fc.record({ do: of('logout'), user }) },
-  { weight: 3, arbitrary: fc.record({ do: of('rekey'), app }) },
+  { weight: 3, arbitrary: fc.record({ do: of('rekey'), app, lasting: fc.nat(6) }) },
   {
     weight: 1,
     arbitrary: fc.record({ do: of('hiccup'), fate: fc.constantFrom('cut' as const, 'lose-answer' as const) }),

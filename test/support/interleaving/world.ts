@@ -6,7 +6,7 @@ import { FakeProvider } from '../../../src/testing/index.js';
 import { createTestDatabase, type TestDatabase } from '../database.js';
 import { until } from '../grants.js';
 import { UserAgent } from '../user-agent.js';
-import { CrashableApp, KEYS } from './crashable-app.js';
+import { CrashableApp, KEYS, sealingHeldUp } from './crashable-app.js';
 import { HeldRefreshes, senderOf, tokenOf } from './held-refreshes.js';
 import { APPS, type Step, USERS } from './plan.js';
 
@@ -49,6 +49,7 @@ export class World {
   /** Subjects for whom a process noted that it is about to refresh, and died: nobody can know whether it still did. */
   readonly undecided = new Set<string>();
   #pending = new Map<Promise<unknown>, { app: CrashableApp; what: string }>();
+  #rekeys: { left: number; goOn: () => void }[] = [];
   #deadOwners = new Set<string>();
   #run = 0;
   #started = 0;
@@ -117,7 +118,7 @@ export class World {
         await this.#logOut(this.people[step.user]!);
         break;
       case 'rekey':
-        this.#follow(this.apps[step.app]!, 'rekey', this.apps[step.app]!.app.app.get(Rekeyer).rekey({ batchSize: 2 }));
+        this.#rekey(this.apps[step.app]!, step.lasting);
         break;
       case 'hiccup':
         this.apps[0]!.hiccup(step.fate);
@@ -129,11 +130,13 @@ export class World {
         await this.#endLeases(false);
     }
     await sleep(BREATH);
+    for (const rekey of this.#rekeys) if ((rekey.left -= 1) < 0) rekey.goOn();
   }
 
   /** Lets everything come to its end. */
   async calmDown(): Promise<void> {
     this.refreshes.open();
+    for (const { goOn } of this.#rekeys.splice(0)) goOn();
     const calm = Promise.all([...this.#pending.keys()]).then(() => true);
     const frees = setInterval(() => void this.#endLeases(false).catch(() => undefined), 100);
     try {
@@ -208,6 +211,17 @@ export class World {
 
   #disturb(person: Person): void {
     for (const call of this.calls) if (call.person === person && !call.value && !call.error) call.disturbed = true;
+  }
+
+  /** @param lasting steps until what was read first may be written */
+  #rekey(app: CrashableApp, lasting: number): void {
+    const heldUp = new Promise<void>((goOn) => this.#rekeys.push({ left: lasting, goOn }));
+    const rekeyer = app.app.app.get(Rekeyer);
+    this.#follow(
+      app,
+      'rekey',
+      sealingHeldUp.run(heldUp, () => rekeyer.rekey({ batchSize: 2 })),
+    );
   }
 
   #call(person: Person, app: CrashableApp, forceRefresh: boolean): void {
