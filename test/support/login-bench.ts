@@ -38,8 +38,15 @@ export class LoginBench implements AsyncDisposable {
     const [database, provider] = await Promise.all([createTestDatabase(), FakeProvider.start(options.provider)]);
     MeController.apiUrl = `${provider.apiUrl}/me`;
     const providers = options.providers?.(provider) ?? [oidcOf(provider, { timeout: 2_000, ...options.client })];
-    const app = await startApp({ database: database.url, ...options.app, providers });
-    return new LoginBench(database, provider, app);
+    try {
+      const app = await startApp({ database: database.url, ...options.app, providers });
+      return new LoginBench(database, provider, app);
+    } catch (refusal) {
+      // An application that refuses its options leaves nothing behind.
+      await provider.close();
+      await database.drop();
+      throw refusal;
+    }
   }
 
   /** A whole login; in a browser of its own unless one is given. */
