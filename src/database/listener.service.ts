@@ -6,6 +6,7 @@ import type { Client, Notification } from 'pg';
 import { randomId } from '../crypto/random.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
+import { ClockWatch } from './clock-watch.js';
 import { Database } from './database.service.js';
 
 /** First and longest pause between two attempts to connect, milliseconds. */
@@ -51,6 +52,7 @@ export class Listener implements OnApplicationShutdown {
   #heartbeat: NodeJS.Timeout | undefined;
   #sent: { id: string; at: number } | undefined;
   #lastBeat = -Infinity;
+  #clocks = new ClockWatch();
   #queueAlarmed = false;
 
   constructor(
@@ -174,11 +176,15 @@ export class Listener implements OnApplicationShutdown {
       const sent = { id: randomId(), at: now };
       this.#sent = sent;
       client
-        .query<{ usage: number }>('select pg_notify($1, $2), pg_notification_queue_usage() as usage', [
-          this.#heartbeatChannel,
-          sent.id,
-        ])
-        .then(({ rows }) => this.#judgeQueue(rows[0]?.usage ?? 0))
+        .query<{ usage: number; clock: number }>(
+          `select pg_notify($1, $2), pg_notification_queue_usage() as usage, date_part('epoch', clock_timestamp()) * 1000 as clock`,
+          [this.#heartbeatChannel, sent.id],
+        )
+        .then(({ rows: [row] }) => {
+          this.#judgeQueue(row?.usage ?? 0);
+          // As good as a lost connection: all begin anew.
+          if (row && this.#clocks.hasJumped(row.clock, sent.at)) this.#lose(client);
+        })
         .catch(() => this.#lose(client));
     }
     this.#heartbeat = setTimeout(() => this.#beat(client), interval).unref();
@@ -205,6 +211,7 @@ export class Listener implements OnApplicationShutdown {
     this.#client = undefined;
     this.#sent = undefined;
     this.#lastBeat = -Infinity;
+    this.#clocks = new ClockWatch();
     const interrupted = [...this.#acknowledged];
     this.#acknowledged.clear();
     for (const channel of interrupted) this.#tell(channel, (handler) => handler.interrupted?.());

@@ -217,6 +217,23 @@ describe('the coherent cache', () => {
     expect(await untilRefused(cookie, 500)).toBeLessThan(500);
   });
 
+  it('believes nothing that it knew before the machine was suspended', async () => {
+    const { cookie } = await login();
+    expect(await status(second, cookie)).toBe(200);
+    const cache = cacheOf(second);
+    expect(cache.size).toBeGreaterThan(0);
+    await sleep(2 * BOUND * 250 + 100);
+    const now = performance.now.bind(performance);
+    try {
+      // Twenty seconds pass that the monotonic clock does not know of.
+      performance.now = () => now() - 20_000;
+      for (let wait = 0; wait < 200 && cache.size > 0; wait++) await sleep(10);
+      expect(cache.size).toBe(0);
+    } finally {
+      performance.now = now;
+    }
+  });
+
   it('a lookup that races an eviction does not store the stale row', async () => {
     const { id } = await login();
     const cache = cacheOf(second);
