@@ -39,11 +39,16 @@ export interface RequestSession {
   readonly stale: boolean;
 }
 
+/** Most questions at once whether a dead cookie was replaced: whoever sends many must not take the pool from others. */
+const MAX_ASKING = 3;
+
 type EndReason = OAuthEventMap['logout']['by'];
 
 /** Finds, lists and ends sessions. */
 @Injectable()
 export class SessionService {
+  #asking = 0;
+
   constructor(
     private readonly sessions: SessionRepository,
     private readonly lookup: SessionLookup,
@@ -96,7 +101,15 @@ export class SessionService {
     const [dead, browser] = [request.cookie('session', secure).value, request.cookie('browser', secure).value];
     if (dead === null || browser === null) return false;
     // Whoever cannot tell clears nothing: the next request will.
-    return this.sessions.wasReplaced(sha256(dead), sha256(browser)).catch(() => true);
+    if (this.#asking >= MAX_ASKING) return true;
+    this.#asking++;
+    try {
+      return await this.sessions.wasReplaced(sha256(dead), sha256(browser));
+    } catch {
+      return true;
+    } finally {
+      this.#asking--;
+    }
   }
 
   /**

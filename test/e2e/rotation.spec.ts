@@ -1,6 +1,9 @@
 // Requests under way with the cookie that a login has just replaced: refused, and the new cookie lives.
+import { jest } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
 import { Controller, Get, UseGuards } from '@nestjs/common';
 import { RequireFreshAuth, SessionGuard } from '../../src/index.js';
+import { SessionRepository } from '../../src/sessions/session.repository.js';
 import { MeController, oidcOf, platforms, startApp } from '../support/app.js';
 import { type LoginFixture, startLogin } from '../support/login-fixture.js';
 import type { UserAgent } from '../support/user-agent.js';
@@ -41,6 +44,26 @@ describe.each(platforms)('a session that was replaced, on %s', (platform) => {
     await at.login(agent);
     return agent;
   }
+
+  it('a crowd of dead cookies gets its 401, and does not take the database from others', async () => {
+    const random = () => randomBytes(32).toString('base64url');
+    const sessions = at.app.app.get(SessionRepository, { strict: false });
+    const wasReplaced = sessions.wasReplaced.bind(sessions);
+    let [atOnce, most] = [0, 0];
+    const asking = jest.spyOn(sessions, 'wasReplaced').mockImplementation(async (...hashes) => {
+      most = Math.max(most, ++atOnce);
+      return wasReplaced(...hashes).finally(() => atOnce--);
+    });
+    const crowd = Array.from({ length: 200 }, () =>
+      late(at.agent(), `oauth_session=${random()}; oauth_browser=${random()}`),
+    );
+    expect(new Set((await Promise.all(crowd)).map(([status]) => status))).toEqual(new Set([401]));
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThanOrEqual(3);
+    asking.mockRestore();
+    // Alone, as it is usually: cleared.
+    expect(await late(at.agent(), `oauth_session=${random()}; oauth_browser=${random()}`)).toEqual([401, true]);
+  });
 
   const ways: [string, (agent: UserAgent) => Promise<unknown>][] = [
     ['logging in again', (agent) => at.login(agent)],
