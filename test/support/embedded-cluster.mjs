@@ -73,7 +73,11 @@ export async function startCluster({ dataDir, port, persistent = false, settings
     const { child, chosenPort } = await launch(folder, { postgres: programs.postgres, user, port, settings: all });
     const forget = endWithOwner(() => {
       child.kill(how);
-      if (!persistent) remove();
+      if (persistent) return;
+      // A server that is still ending would write into the folder while it is removed.
+      for (const end = Date.now() + 5_000; serverOf(folder) !== undefined && Date.now() < end;)
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+      remove();
     }, persistent);
     return {
       url: `postgres://postgres:${password}@127.0.0.1:${chosenPort}/postgres`,
