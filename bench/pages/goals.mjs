@@ -1,8 +1,10 @@
 // The goals the benchmark is held against, judged from the rows of one run.
 import { digits } from './markdown.mjs';
 
-const guard = (variant, platform) => (row) =>
-  row.bench === 'guard' && row.variant === variant && row.platform === platform && row.concurrency === 128;
+const guard =
+  (variant, platform, concurrency = 128) =>
+  (row) =>
+    row.bench === 'guard' && row.variant === variant && row.platform === platform && row.concurrency === concurrency;
 
 const login = (platform) => (row) =>
   row.bench === 'login' && row.variant === 'ours' && row.platform === platform && row.provider === 'stub';
@@ -11,6 +13,8 @@ const login = (platform) => (row) =>
 const goals = [
   ['guard, fresh, Express: of an empty guard', '≥ 0.90', guard('ours', 'express'), 'ofEmptyGuard', (v) => v >= 0.9],
   ['guard, fresh, Fastify: of the SELECT guard', '≥ 2', guard('ours', 'fastify'), 'ofSelectGuard', (v) => v >= 2],
+  ['guard, fresh, Express, one connection: of the SELECT guard', '≥ 1', guard('ours', 'express', 1), 'ofSelectGuard', (v) => v >= 1],
+  ['guard, fresh, Fastify, one connection: of the SELECT guard', '≥ 1', guard('ours', 'fastify', 1), 'ofSelectGuard', (v) => v >= 1],
   ['guard, cached, Express: of an empty guard', '≥ 0.95', guard('ours-cached', 'express'), 'ofEmptyGuard', (v) => v >= 0.95],
   ['guard, cached, Fastify: of an empty guard', '≥ 0.90', guard('ours-cached', 'fastify'), 'ofEmptyGuard', (v) => v >= 0.9],
   ['login, Express: of the direct flow', '≥ 0.9', login('express'), 'ofDirect', (v) => v >= 0.9],
@@ -23,6 +27,14 @@ const goals = [
     (row) => row.bench === 'scale' && row.sessions === 10_000_000,
     'guardOfSmallest',
     (v) => v >= 1 / 1.2,
+  ],
+  [
+    'cached: memory for one session',
+    '≤ 1 KB',
+    (row) => row.bench === 'capacity' && row.measure === 'memory' && row.variant === 'ours-cached',
+    'bytesPerSession',
+    (v) => v <= 1024,
+    'most',
   ],
   [
     'cached: a revocation is seen elsewhere, median',
