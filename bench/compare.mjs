@@ -1,5 +1,5 @@
 // The regression check, by hand: node bench/compare.mjs [COMMITTED.json] NEW.json [--tolerance 0.15] [--all]
-// COMMITTED is bench/results/quick.json unless named; --all judges the peers' rows too.
+// COMMITTED is bench/results/full.json unless named; --all judges the peers' rows too.
 // It compares ratios measured within one run, never times, so that two machines can be compared. Exit 1 when a ratio
 // of ours became worse by more than the tolerance, or a refresh is no longer exactly right.
 import { existsSync, readFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ const { values, positionals } = parseArgs({
   options: { tolerance: { type: 'string', default: '0.15' }, all: { type: 'boolean', default: false } },
 });
 const tolerance = Number(values.tolerance);
-if (positionals.length === 1) positionals.unshift(fileURLToPath(new URL('results/quick.json', import.meta.url)));
+if (positionals.length === 1) positionals.unshift(fileURLToPath(new URL('results/full.json', import.meta.url)));
 if (positionals.length !== 2 || !(tolerance > 0)) {
   process.stderr.write('Usage: node bench/compare.mjs [COMMITTED.json] NEW.json [--tolerance 0.15] [--all]\n');
   process.exit(2);
