@@ -1,8 +1,7 @@
 // Secrets at rest: compact JWE (RFC 7516), alg A256KW, enc A256GCM, bound to where they are stored.
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { OAuthError } from '../errors/oauth-error.js';
 import { type KeyRing, UnknownKeyError } from './key-ring.js';
-import { randomOctets } from './random.js';
 
 /**
  * Where a sealed value lives: table, column, then what names the row. It is part of the authenticated header, so a
@@ -30,10 +29,10 @@ export class Sealer {
    * @throws {OAuthError} `key_unavailable` when the key ring fails.
    */
   async seal(context: SealContext, plaintext: string): Promise<string> {
-    const contentKey = randomOctets(KEY_BYTES);
+    const contentKey = randomBytes(KEY_BYTES);
     const { keyId, encryptedKey } = await this.#answered(() => this.keyRing.wrap(contentKey));
     const header = base64url(JSON.stringify({ alg: 'A256KW', enc: 'A256GCM', kid: keyId, ctx: context }));
-    const iv = randomOctets(IV_BYTES);
+    const iv = randomBytes(IV_BYTES);
     const cipher = createCipheriv('aes-256-gcm', contentKey, iv, { authTagLength: TAG_BYTES });
     cipher.setAAD(Buffer.from(header, 'ascii'));
     const ciphertext = cipher.update(plaintext, 'utf8', 'base64url') + cipher.final('base64url');

@@ -1,7 +1,7 @@
 // Opaque values: 256 bits from the operating system's generator, one spelling each; redacted objects.
 import { inspect } from 'node:util';
 import { s256, sha256, lockKey } from '../../../src/crypto/digest.js';
-import { isId, isToken, randomId, randomOctets, randomToken } from '../../../src/crypto/random.js';
+import { isId, isToken, randomId, randomToken } from '../../../src/crypto/random.js';
 import { Redacted } from '../../../src/crypto/redacted.js';
 
 describe('random values', () => {
@@ -25,18 +25,6 @@ describe('random values', () => {
     } finally {
       [Math.random, Date.now] = [random, now];
     }
-  });
-
-  it('come in memory of their own, whole and fresh also where what was drawn ahead runs out', () => {
-    const drawn = [1, 12, 32, 700, 900, 1_500, 2_048, 32].map(randomOctets);
-    expect(drawn.map(({ length, buffer }) => [length, buffer.byteLength])).toEqual(
-      [1, 12, 32, 700, 900, 1_500, 2_048, 32].map((size) => [size, size]),
-    );
-    // What was wiped, or given out before, would show as zeros, or twice.
-    const pieces = drawn.flatMap((octets) => octets.toString('hex').match(/.{24}/g) ?? []);
-    expect(new Set(pieces).size).toBe(pieces.length);
-    expect(pieces).not.toContain('00'.repeat(12));
-    expect(() => randomOctets(2_049)).toThrow(RangeError);
   });
 
   it('A-006 A-045 10,000 verifiers are 43 unreserved characters each, and all differ', () => {
