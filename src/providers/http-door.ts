@@ -1,5 +1,5 @@
 // The one door to the outside: https (loopback excepted), no redirects followed, one total deadline including the
-// body, at most 1 MiB unpacked. Over Node's own client, which costs half of what its `fetch` does, and its pool.
+// body, at most 1 MiB unpacked. Over Node's own client, which costs less than its `fetch`, and its pool.
 import { Agent as TcpAgent, type AgentOptions, globalAgent as tcpAgent, request as overTcp } from 'node:http';
 import { Agent, globalAgent, request as overTls } from 'node:https';
 import { Readable } from 'node:stream';
