@@ -40,6 +40,8 @@ export class PoolLine {
   async take(deadline: Deadline): Promise<PoolClient> {
     const pool = this.pool();
     if (!pool) throw new Error('no connection: the DataSource is not initialized');
+    // An idle connection that nobody waits for comes in this turn of the event loop: no watch need be set.
+    if (this.#abandoned.size === 0 && pool.idleCount > pool.waitingCount) return pool.connect();
     const place = this.#takeOver() ?? pool.connect();
     let timer: NodeJS.Timeout | undefined;
     let late = false;
