@@ -60,6 +60,7 @@ import { ResolvedOptions, resolveOptions } from './options/resolve-options.js';
 import { ProviderRegistry } from './providers/provider.registry.js';
 import { SessionCache } from './sessions/session-cache.service.js';
 import { SessionEnds } from './sessions/session-ends.service.js';
+import { KnownSessions } from './sessions/known-sessions.service.js';
 import { SessionLookup } from './sessions/session-lookup.js';
 import { SessionTouches } from './sessions/session-touches.js';
 import { SessionGuard } from './sessions/session.guard.js';
@@ -106,6 +107,7 @@ const SERVICES: NestProvider[] = [
     SessionCache,
     SessionEnds,
     SessionLookup,
+    KnownSessions,
     SessionTouches,
     SessionService,
     SocketSessions,

@@ -90,6 +90,11 @@ const WRITE_LOGIN = `
     set provider = excluded.provider, profile = excluded.profile, last_login_at = now()
     where $6::text is null or oauth_accounts.user_id = $6::text
     returning id, user_id, xmax = 0 as first_login
+  ), renewed as (
+    -- whoever remembers the account's sessions sees by their new versions that they are to be read again
+    update oauth_sessions s set account_id = s.account_id
+    from account join oauth_accounts before on before.id = account.id
+    where before.profile is distinct from $7::jsonb and s.account_id = account.id and s.token_hash is distinct from $27::bytea
   ), ended as (
     delete from oauth_sessions s using oauth_accounts a
     where s.token_hash = $27::bytea and a.id = s.account_id and exists (select 1 from account)

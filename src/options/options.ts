@@ -68,9 +68,9 @@ export interface SessionOptions {
   idleTimeout?: number;
   /** A session ends after this long, used or not; seconds. @defaultValue 604800 (7 days) */
   absoluteTimeout?: number;
-  /** `off`: every request asks the database. `coherent`: sessions are kept in memory and evicted by notification; needs `oauthCacheMigrations`. @defaultValue `off` */
+  /** `off`: every request asks the database, for a session that was read before only whether it is alive and unchanged. `coherent`: sessions are kept in memory and evicted by notification; needs `oauthCacheMigrations`. @defaultValue `off` */
   cache?: 'off' | 'coherent';
-  /** Sessions kept in memory at most. @defaultValue 10000 */
+  /** Sessions kept in memory at most, about 1 KB each. @defaultValue 10000 */
   cacheSize?: number;
   /** Longest time that a revoked session may live in a cache cut off from the database; seconds. @defaultValue 5 */
   stalenessBound?: number;

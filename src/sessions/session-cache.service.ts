@@ -119,7 +119,7 @@ export class SessionCache implements OnApplicationBootstrap {
   store(ticket: LookupTicket | null, key: string, { record, clock, seenAt }: FoundSession): void {
     if (!ticket || ticket.generation !== this.#generation || ticket.evicted?.has(record.id)) return;
     this.evictEntry(this.#byId.get(record.id));
-    const entry: Entry = { record, clock, seenAt, key, movedAt: ticket.sentAt };
+    const entry: Entry = { record, version: '', clock, seenAt, key, movedAt: ticket.sentAt };
     this.#entries.set(key, entry);
     this.#byId.set(record.id, entry);
     if (this.#entries.size > this.#size) this.evictEntry(this.#entries.values().next().value);

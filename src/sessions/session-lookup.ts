@@ -1,36 +1,31 @@
-// Fresh lookups, coalesced: all sessions asked for in one turn of the event loop go out as one query. With the coherent
-// cache on, what is certain is answered from memory.
+// Fresh lookups, coalesced: all sessions asked for in one turn of the event loop go out as one query. A session that was
+// read before is only checked. With the coherent cache on, what is certain is answered from memory.
 import { Injectable } from '@nestjs/common';
 import { sha256Base64 } from '../crypto/digest.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
+import { KnownSessions } from './known-sessions.service.js';
+import { LookupQueue, type Waiter } from './lookup-queue.js';
 import { SessionCache } from './session-cache.service.js';
 import { type FoundSession, foundIn } from './session-record.js';
 import { SessionRepository } from './session.repository.js';
 
-/** Most sessions in one query: small enough that one batch is read while the next is being looked up. */
-const MAX_BATCH = 32;
-/** Most queries at once: more would only make the batches smaller, and take the pool's connections from others. */
-const MAX_IN_FLIGHT = 3;
+type Reading = Waiter<FoundSession | null>;
 
-interface Waiter {
-  /** Hash of the cookie's value, base64. */
-  key: string;
-  /** Monotonic milliseconds. */
-  since: number;
-  resolve: (found: FoundSession | null) => void;
-  reject: (error: unknown) => void;
+/** A question about a session that was read before. */
+interface Checking extends Reading {
+  readonly known: FoundSession;
 }
 
 /** Looks sessions up in the database, many at a time. */
 @Injectable()
 export class SessionLookup {
-  #waiting: Waiter[] = [];
-  #scheduled = false;
-  #inFlight = 0;
+  readonly #reading = new LookupQueue<Reading>((batch) => this.#read(batch));
+  readonly #checking = new LookupQueue<Checking>((batch) => this.#check(batch));
 
   constructor(
     private readonly sessions: SessionRepository,
     private readonly cache: SessionCache,
+    private readonly known: KnownSessions,
     private readonly options: ResolvedOptions,
   ) {}
 
@@ -53,47 +48,56 @@ export class SessionLookup {
 
   #ask(key: string): Promise<FoundSession | null> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ key, since: performance.now(), resolve, reject });
-      if (this.#scheduled) return;
-      this.#scheduled = true;
-      // Runs after all sockets that are readable in this turn were handled.
-      setImmediate(() => this.#flush());
+      const since = performance.now();
+      const known = this.known.get(key);
+      if (known) this.#checking.add({ key, since, resolve, reject, known });
+      else this.#reading.add({ key, since, resolve, reject });
     });
   }
 
-  #flush(): void {
-    this.#scheduled = false;
-    while (this.#waiting.length > 0 && this.#inFlight < MAX_IN_FLIGHT) {
-      this.#inFlight++;
-      void this.#send(this.#waiting.splice(0, MAX_BATCH)).finally(() => {
-        this.#inFlight--;
-        // What came meanwhile was kept back: it goes out now, as one query.
-        if (this.#waiting.length > 0 && !this.#scheduled) this.#flush();
-      });
+  async #check(batch: Checking[]): Promise<void> {
+    const asOf = performance.now();
+    const { now, versions } = await this.sessions.check(keysOf(batch), this.#left(batch, asOf));
+    for (const asked of batch) {
+      const version = versions.get(asked.key);
+      if (version === asked.known.version) {
+        asked.known.clock = now - asOf;
+        asked.resolve(asked.known);
+      } else {
+        this.known.forget(asked.key);
+        if (version === undefined) asked.resolve(null);
+        else this.#reading.add(asked);
+      }
     }
   }
 
-  async #send(batch: Waiter[]): Promise<void> {
+  async #read(batch: Reading[]): Promise<void> {
     const ticket = this.cache.open();
     const asOf = performance.now();
     try {
-      // Who was kept back waits no longer for it in all than anybody else.
-      const within = this.options.databaseTimeout - (asOf - batch[0]!.since);
-      const rows = await this.sessions.findLive(
-        batch.map((waiter) => waiter.key),
-        within,
-      );
+      const rows = await this.sessions.findLive(keysOf(batch), this.#left(batch, asOf));
       const found = new Map<string, FoundSession>();
       for (const row of rows) found.set(row[0], foundIn(row, asOf));
       for (const { key, resolve } of batch) {
         const session = found.get(key) ?? null;
-        if (session) this.cache.store(ticket, key, session);
+        if (session) {
+          this.cache.store(ticket, key, session);
+          this.known.set(key, session, asOf);
+        }
         resolve(session);
       }
-    } catch (error) {
-      for (const waiter of batch) waiter.reject(error);
     } finally {
       this.cache.close(ticket);
     }
   }
+
+  /** Who was kept back waits no longer for it in all than anybody else. Milliseconds. */
+  #left(batch: readonly Reading[], at: number): number {
+    const longest = batch.reduce((since, asked) => Math.min(since, asked.since), at);
+    return this.options.databaseTimeout - (at - longest);
+  }
+}
+
+function keysOf(batch: readonly Reading[]): string[] {
+  return batch.map((asked) => asked.key);
 }

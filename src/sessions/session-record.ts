@@ -24,7 +24,7 @@ export interface SessionRecord {
   readonly grant_version: number | null;
 }
 
-/** The members of a record in the order in which the lookup selects them, the hash of the cookie (base64) before them, the time after. */
+/** The members of a record in the order in which the lookup selects them, the hash of the cookie (base64) before them, the time and the version after. */
 export type SessionRow = readonly [
   hash: string,
   id: string,
@@ -46,13 +46,16 @@ export type SessionRow = readonly [
   scope: string[] | null,
   grantVersion: number | null,
   checkedAt: number,
+  version: string,
 ];
 
 /** A record, and the clock by which it is judged. */
 export interface FoundSession {
   readonly record: SessionRecord;
+  /** Which versions of the rows of session, account and grant were read. */
+  readonly version: string;
   /** What to add to the monotonic clock to have the database's, milliseconds: never behind it. */
-  readonly clock: number;
+  clock: number;
   /** When the session was last seen, by the database clock: as its row said, or noted here since. */
   seenAt: number;
 }
@@ -80,7 +83,7 @@ export function foundIn(row: SessionRow, asOf: number): FoundSession {
     scope: row[17]?.map(shared) ?? null,
     grant_version: row[18],
   };
-  return { record, clock: row[19] - asOf, seenAt: record.last_seen_at };
+  return { record, version: row[20], clock: row[19] - asOf, seenAt: record.last_seen_at };
 }
 
 /** The time by the database clock, counted on from a lookup. Milliseconds since the epoch. */

@@ -8,6 +8,13 @@ const LIVE = `s.expires_at > now() and s.idle_expires_at > now()`;
 const milliseconds = (column: string) => `date_part('epoch', ${column}) * 1000`;
 
 /**
+ * Which version of its row and of its grant's row a session is: the transactions that wrote them. Postgres gives every
+ * change of a row, by whomever, another one, and nobody sees two versions by one transaction. Of an account only the profile
+ * can change; the login that changes it writes the account's sessions anew.
+ */
+const VERSION = `s.xmin::text || ' ' || coalesce(g.xmin::text, '')`;
+
+/**
  * Each session as one JSON text, in the order of {@link SessionRow}: reading twenty columns costs the driver ten times what
  * JSON does.
  */
@@ -16,23 +23,55 @@ const LOOKUP = `
            encode(s.token_hash, 'base64'), s.id, s.user_id, s.account_id, s.grant_id, s.provider, s.sid,
            ${milliseconds('s.auth_time')}, s.acr, s.amr, ${milliseconds('s.created_at')}, ${milliseconds('s.last_seen_at')},
            ${milliseconds('s.idle_expires_at')}, ${milliseconds('s.expires_at')},
-           a.issuer, a.subject, a.profile, g.scope, g.version, ${milliseconds('now()')})::text as session
+           a.issuer, a.subject, a.profile, g.scope, g.version, ${milliseconds('now()')}, ${VERSION})::text as session
   from oauth_sessions s
   join oauth_accounts a on a.id = s.account_id
   left join oauth_grants g on g.id = s.grant_id
   where ${LIVE}`;
 
-const lookups = new Map<number, string>();
+/** The same sessions in one short text: of each, the hash of its cookie (44 characters) and its version. */
+const CHECK = `
+  select ${milliseconds('now()')} as now, string_agg(encode(s.token_hash, 'base64') || ${VERSION}, ',') as alive
+  from oauth_sessions s left join oauth_grants g on g.id = s.grant_id
+  where ${LIVE}`;
 
-/** The lookup of that many sessions. */
-function lookupOf(size: number): string {
-  let text = lookups.get(size);
-  if (text === undefined) {
-    const list = Array.from({ length: size }, (_, index) => `decode($${index + 1}, 'base64')`).join(', ');
-    text = `${LOOKUP} and s.token_hash in (${list})`;
-    lookups.set(size, text);
+/** Characters of a hash in base64. */
+const HASH_LENGTH = 44;
+
+/**
+ * A statement about a number of sessions by the hashes of their cookies, base64. A list of parameters gets a plan that is
+ * kept, which an array does not (Postgres plans `= any($1)` anew for each small array); the list is padded to a power of
+ * two, so that there are few statements.
+ */
+class ByHashes {
+  readonly #texts = new Map<number, string>();
+
+  constructor(private readonly statement: string) {}
+
+  of(hashes: readonly string[]): { text: string; values: string[] } {
+    const size = 2 ** Math.ceil(Math.log2(hashes.length));
+    const values = [...hashes];
+    while (values.length < size) values.push(hashes[0]!);
+    return { text: this.#texts.get(size) ?? this.#textOf(size), values };
   }
-  return text;
+
+  #textOf(size: number): string {
+    const list = Array.from({ length: size }, (_, index) => `decode($${index + 1}, 'base64')`).join(', ');
+    const text = `${this.statement} and s.token_hash in (${list})`;
+    this.#texts.set(size, text);
+    return text;
+  }
+}
+
+const lookups = new ByHashes(LOOKUP);
+const checks = new ByHashes(CHECK);
+
+/** Which sessions are alive, and in which version. */
+export interface Alive {
+  /** Milliseconds since the epoch, by the database clock. */
+  readonly now: number;
+  /** By the hash of the cookie, base64. */
+  readonly versions: ReadonlyMap<string, string>;
 }
 
 /** One line of the list of a user's own sessions. */
@@ -64,16 +103,24 @@ const ENDED = 'id, user_id, account_id, grant_id, provider, sid, id_token';
 export class SessionRepository {
   constructor(private readonly database: Database) {}
 
-  /**
-   * Live sessions by the hashes of their cookies, base64: one prepared statement, however many. A list of parameters gets
-   * a plan that is kept, which an array does not (Postgres plans `= any($1)` anew for each small array); the list is
-   * padded to a power of two, so that there are few statements.
-   */
-  async findLive(hashes: readonly string[], within?: number): Promise<SessionRow[]> {
-    const size = 2 ** Math.ceil(Math.log2(hashes.length));
-    const values = [...hashes];
-    while (values.length < size) values.push(hashes[0]!);
-    return this.#find(lookupOf(size), values, { prepared: true, ...(within === undefined ? {} : { within }) });
+  /** Live sessions by the hashes of their cookies, base64: one prepared statement, however many. */
+  async findLive(hashes: readonly string[], within: number): Promise<SessionRow[]> {
+    const { text, values } = lookups.of(hashes);
+    return this.#find(text, values, { prepared: true, within });
+  }
+
+  /** Which of these are alive, and in which version: as {@link findLive}, at a third of the cost. */
+  async check(hashes: readonly string[], within: number): Promise<Alive> {
+    const { text, values } = checks.of(hashes);
+    const [row] = await this.database.query<{ now: number; alive: string | null }>(text, values, {
+      retry: true,
+      prepared: true,
+      within,
+    });
+    const versions = new Map<string, string>();
+    for (const entry of row?.alive?.split(',') ?? [])
+      versions.set(entry.slice(0, HASH_LENGTH), entry.slice(HASH_LENGTH));
+    return { now: row!.now, versions };
   }
 
   /** One live session by its id. */

@@ -226,13 +226,14 @@ describe.each(platforms)('sessions on %s', (platform) => {
     const agents = [await login(app, 'x'), await login(app, 'y'), await login(app, 'z')];
     const repository = app.app.get(SessionRepository, { strict: false });
     const asked: number[] = [];
-    const find = repository.findLive.bind(repository);
+    const [find, check] = [repository.findLive.bind(repository), repository.check.bind(repository)];
     let failing = false;
-    repository.findLive = async (hashes) => {
+    const ask = (hashes: readonly string[]) => {
       asked.push(hashes.length);
       if (failing) throw Object.assign(new Error('lost'), { code: 'ECONNRESET' });
-      return find(hashes);
     };
+    repository.findLive = async (hashes, within) => (ask(hashes), find(hashes, within));
+    repository.check = async (hashes, within) => (ask(hashes), check(hashes, within));
     try {
       const service = app.app.get(SessionService);
       const requests = Array.from({ length: 600 }, (_, index) => ({
@@ -254,7 +255,7 @@ describe.each(platforms)('sessions on %s', (platform) => {
       );
       expect(failed.every(({ status: outcome }) => outcome === 'rejected')).toBe(true);
     } finally {
-      repository.findLive = find;
+      Object.assign(repository, { findLive: find, check });
     }
   });
 });

@@ -1,0 +1,54 @@
+// Questions of one turn of the event loop, answered together by one query.
+
+/** Most questions in one query: small enough that one batch is read while the next is being looked up. */
+const MAX_BATCH = 32;
+/** Most queries at once: more would only make the batches smaller, and take the pool's connections from others. */
+const MAX_IN_FLIGHT = 3;
+
+/** Somebody who asked. */
+export interface Waiter<Answer> {
+  /** Hash of the cookie's value, base64. */
+  readonly key: string;
+  /** Monotonic milliseconds. */
+  readonly since: number;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Sends what was asked in batches. A question never joins a query that was already sent. */
+export class LookupQueue<Asked extends Waiter<never>> {
+  #waiting: Asked[] = [];
+  #scheduled = false;
+  #inFlight = 0;
+
+  /** @param send answers a batch; when it throws, the whole batch fails with its error */
+  constructor(private readonly send: (batch: Asked[]) => Promise<void>) {}
+
+  /** Puts a question into the next query. */
+  add(asked: Asked): void {
+    this.#waiting.push(asked);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // Runs after all sockets that are readable in this turn were handled.
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#scheduled = false;
+    while (this.#waiting.length > 0 && this.#inFlight < MAX_IN_FLIGHT) {
+      this.#inFlight++;
+      void this.#answer(this.#waiting.splice(0, MAX_BATCH));
+    }
+  }
+
+  async #answer(batch: Asked[]): Promise<void> {
+    try {
+      await this.send(batch);
+    } catch (error) {
+      for (const asked of batch) asked.reject(error);
+    }
+    this.#inFlight--;
+    // What came meanwhile was kept back: it goes out now, as one query.
+    if (this.#waiting.length > 0 && !this.#scheduled) this.#flush();
+  }
+}
