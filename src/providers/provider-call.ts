@@ -1,5 +1,6 @@
 // One operation of the protocol library: the library has no parameter for what its requests should know and report.
 import type * as client from 'openid-client';
+import type { Lane, Lanes } from './library-lane.js';
 
 /** What one call of the library may know and report: it has no parameter for either. */
 export interface CallContext {
@@ -13,16 +14,22 @@ export interface CallContext {
 export class ProviderCall {
   /** The ID token whose signature was checked within this call. */
   verified: string | undefined;
-  #config: client.Configuration | undefined;
+  #lane: Lane<ProviderCall> | undefined;
 
   constructor(
     readonly metadata: client.ServerMetadata,
     readonly context: CallContext,
-    private readonly configured: (call: ProviderCall) => client.Configuration,
+    private readonly lanes: Lanes<ProviderCall>,
   ) {}
 
-  /** A configuration of this call's own, by which its requests find back to it. */
+  /** A configuration that is this call's own until it ends, by which its requests find back to it. */
   get config(): client.Configuration {
-    return (this.#config ??= this.configured(this));
+    return (this.#lane ??= this.lanes.take(this)).config;
+  }
+
+  /** The call has ended well: nothing of it is under way any more. */
+  end(): void {
+    if (this.#lane) this.lanes.giveBack(this.#lane);
+    this.#lane = undefined;
   }
 }

@@ -7,6 +7,7 @@ import { assertFapi2 } from './fapi.js';
 import { requestProvider } from './http-door.js';
 import { CLOCK_TOLERANCE } from './id-token.js';
 import { KeySet } from './key-set.js';
+import { Lanes } from './library-lane.js';
 import { answerLibrary } from './library-answers.js';
 import { loadMetadata } from './metadata.js';
 import { type CallContext, ProviderCall } from './provider-call.js';
@@ -19,7 +20,7 @@ const KEY_SET_TYPES = new Set(['application/json', 'application/jwk-set+json']);
 
 interface Loaded {
   metadata: client.ServerMetadata;
-  authentication: client.ClientAuth;
+  lanes: Lanes<ProviderCall>;
   loadedAt: number;
 }
 
@@ -48,11 +49,7 @@ export class ProviderConnection {
    * @throws {ProviderError} when the metadata cannot be had or is refused
    */
   async load(): Promise<Loaded> {
-    if (this.#loaded) {
-      if (this.now() - this.#loaded.loadedAt > METADATA_MAX_AGE) this.#reload().catch(() => undefined);
-      return this.#loaded;
-    }
-    return this.#reload();
+    return this.#current() ?? this.#reload();
   }
 
   /** Runs one operation of the library; whatever fails comes out as a ProviderError. */
@@ -62,8 +59,11 @@ export class ProviderConnection {
     work: (call: ProviderCall) => Promise<T>,
   ): Promise<T> {
     try {
-      const { metadata, authentication } = await this.load();
-      return await work(new ProviderCall(metadata, context, (call) => this.#configured(call, authentication)));
+      const { metadata, lanes } = this.#current() ?? (await this.load());
+      const call = new ProviderCall(metadata, context, lanes);
+      const result = await work(call);
+      call.end();
+      return result;
     } catch (error) {
       throw asProviderError(error, this.definition.name, fallback);
     }
@@ -72,6 +72,11 @@ export class ProviderConnection {
   /** The library's option that makes a request with a proof of this key; empty without one. */
   async dpop(config: client.Configuration, key: string | undefined): Promise<client.DPoPOptions> {
     return key === undefined ? {} : { DPoP: await dpopHandle(config, key, this.nonces) };
+  }
+
+  #current(): Loaded | undefined {
+    if (this.#loaded && this.now() - this.#loaded.loadedAt > METADATA_MAX_AGE) this.#reload().catch(() => undefined);
+    return this.#loaded;
   }
 
   #reload(): Promise<Loaded> {
@@ -85,15 +90,19 @@ export class ProviderConnection {
     if (definition.security === 'fapi2') assertFapi2(metadata, definition);
     const authentication = await clientAuthentication(definition, metadata.token_endpoint_auth_methods_supported);
     const moved = this.#loaded ? movedEndpoints(this.#loaded.metadata, metadata) : [];
-    this.#loaded = { metadata, authentication, loadedAt: this.now() };
+    const lanes = new Lanes<ProviderCall>(
+      () => this.#configured(metadata, authentication),
+      (url, options, call) => answerLibrary({ url, options, call }, this),
+    );
+    this.#loaded = { metadata, lanes, loadedAt: this.now() };
     if (moved.length > 0) this.moved(moved);
     return this.#loaded;
   }
 
-  #configured(call: ProviderCall, authentication: client.ClientAuth): client.Configuration {
+  #configured(metadata: client.ServerMetadata, authentication: client.ClientAuth): client.Configuration {
     const { definition } = this;
     const config = new client.Configuration(
-      call.metadata,
+      metadata,
       definition.clientId,
       {
         [client.clockTolerance]: CLOCK_TOLERANCE,
@@ -104,7 +113,6 @@ export class ProviderConnection {
       },
       authentication,
     );
-    config[client.customFetch] = (url, options) => answerLibrary({ url, options, call }, this);
     config.timeout = 0;
     // The door itself refuses plain http anywhere but on loopback.
     client.allowInsecureRequests(config);
