@@ -10,6 +10,7 @@ import { ClientTls } from '../options/client-tls.js';
 import { isLoopback } from '../options/urls.js';
 import { brokenOff, failedStatus } from './failed-request.js';
 import { ProviderError } from './provider-fault.js';
+import { Deadline } from './request-deadline.js';
 
 /** Largest body read from a provider, bytes after decompression. */
 export const MAX_BODY_BYTES = 1024 * 1024;
@@ -45,15 +46,23 @@ export interface DoorAnswer {
  */
 export async function requestProvider(request: DoorRequest): Promise<DoorAnswer> {
   const url = secured(request.url, request.provider);
-  const deadline = AbortSignal.timeout(request.timeout);
-  const signal = request.signal ? AbortSignal.any([deadline, request.signal]) : deadline;
-  const { method = 'GET', headers = {}, body, provider, dispatcher } = request;
+  const { method = 'GET', headers = {}, body, provider, dispatcher, timeout, signal } = request;
+  const deadline = new Deadline(timeout);
   let answer: Answer | undefined;
   try {
     answer =
       dispatcher === undefined || dispatcher instanceof ClientTls
-        ? await exchanged(url, { method, headers, body: body == null ? null : String(body), signal }, dispatcher)
-        : await fetched(url, { method, headers, ...(body == null ? {} : { body }), signal }, dispatcher);
+        ? await exchanged(
+            url,
+            { method, headers, body: body == null ? null : String(body), signal },
+            dispatcher,
+            deadline,
+          )
+        : await fetched(
+            url,
+            { method, headers, ...(body == null ? {} : { body }), signal: deadline.asSignal(signal) },
+            dispatcher,
+          );
     const { status, headers: received } = answer;
     const whole = await readBounded(answer, provider);
     if (status >= 500 || status === 429) throw failedStatus(answer, provider);
@@ -61,7 +70,9 @@ export async function requestProvider(request: DoorRequest): Promise<DoorAnswer>
     return { status, headers: received, contentType, body: whole };
   } catch (error) {
     if (error instanceof ProviderError) throw error;
-    throw brokenOff(error, { provider, answered: answer !== undefined, timedOut: deadline.aborted });
+    throw brokenOff(error, { provider, answered: answer !== undefined, timedOut: deadline.passed });
+  } finally {
+    deadline.clear();
   }
 }
 
@@ -171,6 +182,7 @@ function exchanged(
     signal?: AbortSignal | null | undefined;
   },
   tls: ClientTls | undefined,
+  deadline?: Deadline,
 ): Promise<Answer & { readonly body: Readable | null }> {
   const { method, body, signal } = given;
   const length = typeof body === 'string' ? { 'content-length': Buffer.byteLength(body) } : {};
@@ -194,6 +206,7 @@ function exchanged(
       if (empty) incoming.resume();
       resolve({ status, headers: received, body: empty ? null : (decoder ?? incoming) });
     });
+    deadline?.onPassed((reason) => outgoing.destroy(reason));
     outgoing.on('error', reject);
     // Where the server changes the protocol, which nobody asked for, there is neither an answer nor an error.
     outgoing.on('close', () => reject(new Error('the connection was closed without an answer')));
@@ -216,17 +229,36 @@ function secured(given: string | URL, provider: string): URL {
 async function readBounded({ status, body }: Answer, provider: string): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
+  const take = (chunk: Uint8Array): boolean => {
     size += chunk.byteLength;
-    if (size > MAX_BODY_BYTES) {
-      throw new ProviderError('provider_error', {
-        provider,
-        ambiguous: true,
-        httpStatus: status,
-        cause: new Error(`the answer is larger than ${MAX_BODY_BYTES} bytes`),
-      });
-    }
     chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, size);
+    return size <= MAX_BODY_BYTES;
+  };
+  if (body instanceof Readable) await readBy(take, body);
+  else for await (const chunk of body ?? []) if (!take(chunk)) break;
+  if (size <= MAX_BODY_BYTES) return Buffer.concat(chunks, size);
+  throw new ProviderError('provider_error', {
+    provider,
+    ambiguous: true,
+    httpStatus: status,
+    cause: new Error(`the answer is larger than ${MAX_BODY_BYTES} bytes`),
+  });
+}
+
+/**
+ * Reads a stream to its end; by its events, which cost less than its iterator.
+ * @param take says whether to read on
+ */
+function readBy(take: (chunk: Uint8Array) => boolean, body: Readable): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (body.destroyed) return reject(body.errored ?? new Error('the answer broke off'));
+    body.on('data', (chunk: Uint8Array) => {
+      if (take(chunk)) return;
+      resolve();
+      body.destroy();
+    });
+    body.on('end', resolve);
+    body.on('error', reject);
+    body.on('close', () => reject(new Error('the answer broke off')));
+  });
 }

@@ -70,10 +70,8 @@ export function regularTokenResponse(
   const lifetime = regularLifetime(body.expires_in);
   // 0 is not positive for the library, yet it means something: the token is already expired. It travels beside.
   delete body.expires_in;
-  return new ParsedResponse(lifetime === null ? body : { ...body, [LIFETIME]: lifetime }, {
-    status: 200,
-    headers: jsonHeaders(answer.headers),
-  });
+  if (lifetime !== null) body[LIFETIME] = lifetime;
+  return new ParsedResponse(body, { status: 200, headers: headersOfTokens(answer.headers) });
 }
 
 /**
@@ -112,6 +110,12 @@ function plain(answer: DoorAnswer): Response {
     status: answer.status,
     headers: copiedHeaders(answer.headers),
   });
+}
+
+/** Of tokens, the library asks for the content type and a nonce; copying all headers would cost more than the whole answer. */
+function headersOfTokens(given: Headers): Record<string, string> {
+  const nonce = given.get('dpop-nonce');
+  return { 'content-type': 'application/json', ...(nonce === null ? {} : { 'dpop-nonce': nonce }) };
 }
 
 /** Keeps the other headers: `DPoP-Nonce` and `WWW-Authenticate` matter to the library. */

@@ -95,3 +95,37 @@ it.each([
     ambiguous: true,
   });
 });
+
+it.each([
+  ['nothing', ''],
+  ['half a head', 'HTTP/1.1 200 OK\r\nContent-'],
+  ['half a body', 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"a":1}'],
+  ['half a packed body', `HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 900\r\n\r\n`],
+])('waits no longer than its deadline for a server that says %s', async (_what, bytes) => {
+  const url = await saying(bytes);
+  const begun = performance.now();
+  await expect(requestProvider({ ...request, url, timeout: 200 })).rejects.toMatchObject({
+    code: 'provider_unavailable',
+    ambiguous: true,
+    cause: { message: expect.stringContaining('no complete answer before the deadline') as string },
+  });
+  expect(performance.now() - begun).toBeGreaterThan(190);
+  expect(performance.now() - begun).toBeLessThan(2_000);
+});
+
+it("ends with the caller's own signal, which is no deadline of the provider", async () => {
+  const signal = AbortSignal.timeout(100);
+  await expect(requestProvider({ ...request, url: await saying(''), signal })).rejects.toMatchObject({
+    code: 'provider_unavailable',
+    cause: { message: expect.not.stringContaining('deadline') as string },
+  });
+});
+
+it('leaves no timer behind that would run on after the answer', async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const url = await listen(createServer((asked, response) => asked.resume().on('end', () => response.end('{}'))));
+  await requestProvider({ ...request, url });
+  const before = timers();
+  for (let i = 0; i < 20; i++) await requestProvider({ ...request, url, timeout: 60_000 });
+  expect(timers()).toBeLessThan(before + 20);
+});
