@@ -33,6 +33,14 @@ export interface CodeExchange {
   onIssued: NonNullable<CallContext['onIssued']>;
 }
 
+/** What the library is to judge: an issuer that we made up is no issuer to be compared. */
+function answered(parameters: URLSearchParams, { syntheticIssuer }: ResolvedProvider): URLSearchParams {
+  if (!syntheticIssuer || !parameters.has('iss')) return parameters;
+  const others = new URLSearchParams(parameters);
+  others.delete('iss');
+  return others;
+}
+
 /** A configured provider. All methods throw {@link ProviderError}. */
 export class Provider {
   readonly api: ProviderApi;
@@ -132,8 +140,7 @@ export class Provider {
     const oidc = definition.kind === 'oidc';
     const maxAge = exchange.maxAge ?? definition.maxAge;
     const currentUrl = new URL(exchange.redirectUri);
-    for (const [key, value] of exchange.parameters)
-      if (key !== 'iss' || !definition.syntheticIssuer) currentUrl.searchParams.set(key, value);
+    currentUrl.search = String(answered(exchange.parameters, definition));
     const issued = await this.#connection.call(
       oidc ? 'invalid_id_token' : 'invalid_token_response',
       { onIssued: exchange.onIssued },

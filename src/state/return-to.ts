@@ -38,7 +38,7 @@ function checked(given: unknown, policy: ReturnToPolicy, longest = MAX_RETURN_TO
   // Parsers disagree about these: TAB and newlines vanish in some, backslashes become slashes in others.
   if (/[\u0000-\u001f\u007f-\u009f\\]/.test(given)) return undefined;
   if (/^\/(?![/\\])/.test(given)) return ownPath(given, policy);
-  const url = /^https?:\/\/[^/\\@]/i.test(given) && URL.canParse(given) ? new URL(given) : undefined;
+  const url = /^https?:\/\/[^/\\@]/i.test(given) ? parsed(given) : undefined;
   if (!url || url.username || url.password || !policy.otherOrigins.includes(url.origin)) return undefined;
   // The authority must be spelled as the origin is: no mapped characters, no look-alikes.
   return given.startsWith(url.origin) && /^([/?#]|$)/.test(given.slice(url.origin.length)) ? url.href : undefined;
@@ -47,10 +47,17 @@ function checked(given: unknown, policy: ReturnToPolicy, longest = MAX_RETURN_TO
 function ownPath(given: string, { origin, authPath }: ReturnToPolicy): string | undefined {
   const [path = ''] = given.split(/[?#]/, 1);
   if (/%(2f|5c)/i.test(path)) return undefined;
-  if (!URL.canParse(given, origin)) return undefined;
-  const url = new URL(given, origin);
-  if (url.origin !== origin || url.pathname.startsWith('//')) return undefined;
+  const url = parsed(given, origin);
+  if (url?.origin !== origin || url.pathname.startsWith('//')) return undefined;
   return isAuthRoute(url.pathname, authPath) ? undefined : url.href;
+}
+
+function parsed(given: string, base?: string): URL | undefined {
+  try {
+    return new URL(given, base);
+  } catch {
+    return undefined;
+  }
 }
 
 /** True for a path at or below the auth routes. Compares as lenient routers do: decoded, case-folded, without empty segments. */
