@@ -188,8 +188,10 @@ function exchanged(
   const length = typeof body === 'string' ? { 'content-length': Buffer.byteLength(body) } : {};
   const headers = { 'accept-encoding': 'identity', 'user-agent': 'nest-oauth-client', ...given.headers, ...length };
   return new Promise((resolve, reject) => {
+    let answered = false;
     const options = { method, headers, agent: agentOf(url, tls), ...(signal ? { signal } : {}) };
     const outgoing = (url.protocol === 'https:' ? overTls : overTcp)(url, options, (incoming) => {
+      answered = true;
       // Failures reach the reader of the body; where there is none, there is nobody to hear of them.
       incoming.on('error', () => undefined);
       const received = new Headers();
@@ -209,7 +211,8 @@ function exchanged(
     deadline?.onPassed((reason) => outgoing.destroy(reason));
     outgoing.on('error', reject);
     // Where the server changes the protocol, which nobody asked for, there is neither an answer nor an error.
-    outgoing.on('close', () => reject(new Error('the connection was closed without an answer')));
+    // No error is made for nobody: each takes a stack trace, and there are two per request.
+    outgoing.on('close', () => answered || reject(new Error('the connection was closed without an answer')));
     if (body === null || typeof body === 'string') outgoing.end(body ?? undefined);
     else pipeline(Readable.fromWeb(body), outgoing).catch(reject);
   });
@@ -259,6 +262,6 @@ function readBy(take: (chunk: Uint8Array) => boolean, body: Readable): Promise<v
     });
     body.on('end', resolve);
     body.on('error', reject);
-    body.on('close', () => reject(new Error('the answer broke off')));
+    body.on('close', () => body.readableEnded || reject(new Error('the answer broke off')));
   });
 }
