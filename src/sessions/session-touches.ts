@@ -7,11 +7,18 @@ import { SessionRepository } from './session.repository.js';
 /** Most touches in one statement. */
 const MAX_BATCH = 1_000;
 
+/** A use of a session that is to be written down. */
+interface Noted {
+  readonly found: FoundSession;
+  /** Milliseconds since the epoch, by the database clock. */
+  readonly at: number;
+}
+
 /** Gathers the times at which sessions were seen. */
 @Injectable()
 export class SessionTouches implements OnApplicationShutdown {
   readonly #logger = new Logger('OAuth');
-  readonly #seen = new Map<string, Date>();
+  readonly #seen = new Map<string, Noted>();
   /** Being written: until that is done, lookups still say that these are due. */
   readonly #onTheWay = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
@@ -28,27 +35,31 @@ export class SessionTouches implements OnApplicationShutdown {
     const { touchInterval } = this.options.session;
     const interval = touchInterval * 1000;
     const now = databaseNow(found);
-    if (now - found.seenAt < interval) return;
-    found.seenAt = now;
-    if (this.#onTheWay.has(record.id)) return;
-    this.#seen.set(record.id, new Date(now));
+    if (now - found.seenAt < interval || this.#seen.has(record.id) || this.#onTheWay.has(record.id)) return;
+    this.#seen.set(record.id, { found, at: now });
     const idleLeft = record.idle_expires_at - now;
     // With little idle time left there is none to wait for the next round.
     if (idleLeft < 2 * interval || this.#seen.size >= MAX_BATCH) void this.flush();
     else this.#timer ??= setTimeout(() => void this.flush(), interval).unref();
   }
 
-  /** Writes what was gathered. Failures are logged: the touches are lost, the sessions are not. */
+  /** Writes what was gathered. Failures are logged: the touches are lost, the sessions are not, and are due at their next use. */
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const touches = [...this.#seen].map(([id, seen]) => ({ id, seen }));
+    const touches = [...this.#seen.values()];
     this.#seen.clear();
-    for (const { id } of touches) this.#onTheWay.add(id);
+    for (const { found } of touches) this.#onTheWay.add(found.record.id);
     this.#writing = this.#writing
       .then(async () => {
         for (let start = 0; start < touches.length; start += MAX_BATCH) {
-          await this.sessions.touch(touches.slice(start, start + MAX_BATCH), this.options.session.idleTimeout);
+          const batch = touches.slice(start, start + MAX_BATCH);
+          await this.sessions.touch(
+            batch.map(({ found, at }) => ({ id: found.record.id, seen: new Date(at) })),
+            this.options.session.idleTimeout,
+          );
+          // What stays in memory is not read again for it.
+          for (const { found, at } of batch) found.seenAt = at;
         }
       })
       .catch((error: unknown) => {
@@ -57,7 +68,7 @@ export class SessionTouches implements OnApplicationShutdown {
         );
       })
       .finally(() => {
-        for (const { id } of touches) this.#onTheWay.delete(id);
+        for (const { found } of touches) this.#onTheWay.delete(found.record.id);
       });
     return this.#writing;
   }

@@ -14,15 +14,18 @@ function found(id: string, lastSeen: number): FoundSession {
 describe('touches', () => {
   let written: string[];
   let hold: Promise<void> | undefined;
+  let failing: boolean;
   let touches: SessionTouches;
 
   beforeEach(() => {
     written = [];
     hold = undefined;
+    failing = false;
     const sessions = {
       touch: async (batch: readonly { id: string }[]) => {
         written.push(...batch.map(({ id }) => id));
         await hold;
+        if (failing) throw new Error('the database is away');
       },
     };
     const options = { session: { touchInterval: 0.3, idleTimeout: 3600 } };
@@ -56,5 +59,19 @@ describe('touches', () => {
     touches.note(found('one', Date.now() - HOUR));
     await touches.flush();
     expect(written).toEqual(['one', 'two', 'one']);
+  });
+
+  it('writes what could not be written at the next use: it stays due', async () => {
+    const one = found('one', Date.now() - HOUR);
+    failing = true;
+    touches.note(one);
+    await touches.flush();
+    failing = false;
+    touches.note(one);
+    await touches.flush();
+    expect(written).toEqual(['one', 'one']);
+    touches.note(one);
+    await touches.flush();
+    expect(written).toEqual(['one', 'one']);
   });
 });
