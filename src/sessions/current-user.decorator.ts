@@ -2,7 +2,8 @@
 import { createParamDecorator, type ExecutionContext, type PipeTransform, type Type } from '@nestjs/common';
 import type { OAuthAppUser } from '../options/login.js';
 import type { OAuthSession } from '../options/session.js';
-import { type AuthenticatedRequest, requestOf } from './request-context.js';
+import type { AuthenticatedRequest } from './attached.js';
+import { requestOf } from './request-context.js';
 
 /** A parameter decorator that fits parameters which take a `Value`. */
 export type ParameterOf<Value> = <Target extends object, Key extends PropertyKey | undefined, Index extends number>(

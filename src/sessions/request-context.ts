@@ -1,14 +1,6 @@
 // From an execution context to the request that carries the cookie: HTTP, GraphQL, WebSocket; nothing else.
 import type { ExecutionContext } from '@nestjs/common';
-import type { OAuthAppUser } from '../options/login.js';
-import type { OAuthSession } from '../options/session.js';
 import { WebRequest } from './web-request.js';
-
-/** What the guard attaches to the platform's request. */
-export interface AuthenticatedRequest {
-  user?: OAuthAppUser;
-  oauthSession?: OAuthSession;
-}
 
 /** What graphql-ws keeps of a connection. */
 interface Upgraded {

@@ -2,9 +2,9 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { OAuthError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
-import type { OAuthAppUser } from '../options/login.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
+import { attach } from './attached.js';
 import { isRefusedForeign } from './cross-site.js';
 import { type Policy, policyOf } from './policy.js';
 import { keepPrivate } from './private-answer.js';
@@ -44,7 +44,8 @@ export class SessionGuard implements CanActivate {
   #admit(request: WebRequest, policy: Policy, { session, stale }: RequestSession): boolean | Promise<boolean> {
     if (!session) return this.#refuse(request, stale);
     if (!policy.plain || this.options.loadUser) return this.#admitSlowly(request, policy, session);
-    return attach(request.native, session, session.user);
+    attach(request.native, session, session.user);
+    return true;
   }
 
   async #refuse(request: WebRequest, stale: boolean): Promise<never> {
@@ -56,12 +57,7 @@ export class SessionGuard implements CanActivate {
 
   async #admitSlowly(request: WebRequest, policy: Policy, session: OAuthSession): Promise<boolean> {
     if (!policy.plain) await this.stepUp.enforce(session, policy, request.landing);
-    return attach(request.native, session, await this.sessions.userOf(session));
+    attach(request.native, session, await this.sessions.userOf(session));
+    return true;
   }
-}
-
-function attach(native: Record<string, unknown>, session: OAuthSession, user: OAuthAppUser): true {
-  native.user = user;
-  native.oauthSession = session;
-  return true;
 }
