@@ -1,5 +1,6 @@
 // Answers of guarded handlers name a user: no cache may keep them for another one, unless the application says otherwise.
 // Every guarded request passes here, so nothing is built and nothing is read twice.
+import { Stream } from 'node:stream';
 
 /** What the platforms' responses have in common: `setHeader` is Node's, `header` is Fastify's. */
 interface NativeResponse {
@@ -21,7 +22,8 @@ type HeaderValue = string | number | readonly string[] | undefined;
 export function keepPrivate(native: unknown): void {
   if (typeof native !== 'object' || native === null) return;
   const response = native as NativeResponse;
-  if (response.raw !== undefined && typeof response.header === 'function') {
+  // Of Node's own nobody asks what it does not have: on Express, where each has a shape of its own, that is not cheap.
+  if (!(native instanceof Stream) && response.raw !== undefined && typeof response.header === 'function') {
     // Middleware on Fastify sees the raw response: the reply knows that too, and what it says itself wins.
     if (response.getHeader('cache-control') === undefined) response.header('cache-control', 'no-store');
     const vary = varyBeside(response.getHeader('vary'));

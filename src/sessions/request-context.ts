@@ -9,20 +9,20 @@ interface Upgraded {
 
 /** The request or handshake behind a context, or null for a context without one (microservices, unknown kinds). */
 export function requestOf(context: ExecutionContext): WebRequest | null {
-  const candidates: unknown[] = [];
   const kind: string = context.getType();
-  if (kind === 'http') {
-    candidates.push(context.switchToHttp().getRequest());
-  } else if (kind === 'graphql') {
-    const scope = context.getArgs()[2] as
-      { req?: { extra?: Upgraded }; request?: unknown; extra?: Upgraded } | undefined;
-    // Over a socket, Nest's own context has what graphql-ws knows of the connection as `req`.
-    candidates.push(scope?.req, scope?.request, scope?.extra?.request, scope?.req?.extra?.request);
-  } else if (kind === 'ws') {
-    return handshakeOf(context.switchToWs().getClient<object>());
-  }
-  const native = candidates.find((candidate) => WebRequest.is(candidate));
-  return native === undefined ? null : new WebRequest(native);
+  // By index: `switchToHttp` makes three functions and puts them on the context, each time.
+  if (kind === 'http') return firstOf(context.getArgByIndex<unknown>(0));
+  if (kind === 'ws') return handshakeOf(context.switchToWs().getClient<object>());
+  if (kind !== 'graphql') return null;
+  const scope = context.getArgs()[2] as { req?: { extra?: Upgraded }; request?: unknown; extra?: Upgraded } | undefined;
+  // Over a socket, Nest's own context has what graphql-ws knows of the connection as `req`.
+  return firstOf(scope?.req, scope?.request, scope?.extra?.request, scope?.req?.extra?.request);
+}
+
+/** The first that is a request. */
+function firstOf(...candidates: unknown[]): WebRequest | null {
+  for (const candidate of candidates) if (WebRequest.is(candidate)) return new WebRequest(candidate);
+  return null;
 }
 
 /** The platform's response behind a context; undefined where there is none, or the GraphQL context does not carry it. */
@@ -46,6 +46,5 @@ export function rememberHandshake(client: object, request: unknown): void {
 export function handshakeOf(client: object | null | undefined): WebRequest | null {
   if (typeof client !== 'object' || client === null) return null;
   const { request, handshake, upgradeReq } = client as Partial<Record<'request' | 'handshake' | 'upgradeReq', unknown>>;
-  const native = [handshakes.get(client), request, handshake, upgradeReq].find((candidate) => WebRequest.is(candidate));
-  return native === undefined ? null : new WebRequest(native);
+  return firstOf(handshakes.get(client), request, handshake, upgradeReq);
 }
