@@ -1,6 +1,7 @@
 // The application's own pool, with bounded waits. Every statement of every repository goes through here.
 import { createHash } from 'node:crypto';
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import type pg from 'pg';
 import type { Client, ClientConfig, Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import type { DataSource } from 'typeorm';
 import { ResolvedOptions } from '../options/resolve-options.js';
@@ -81,6 +82,11 @@ export class Database implements Queryable, OnApplicationBootstrap {
     return (this.dataSource.driver as unknown as { master: Pool }).master;
   }
 
+  /** The pg module that TypeORM loaded. */
+  private get postgres(): Pick<typeof pg, 'Client' | 'Query'> {
+    return (this.dataSource.driver as unknown as { postgres: typeof pg }).postgres;
+  }
+
   /** Runs one statement outside a transaction. All of it, a second try included, has one `databaseTimeout`. */
   async query<Row extends QueryResultRow>(
     text: string,
@@ -145,16 +151,13 @@ export class Database implements Queryable, OnApplicationBootstrap {
 
   /** A client outside the pool with the pool's own settings, or for another URL. The caller connects and ends it. */
   dedicatedClient(url: string | null): Client {
-    const { postgres } = this.dataSource.driver as unknown as {
-      postgres: { Client: new (config: ClientConfig) => Client };
-    };
     // The pool hides its password from enumeration; spreading loses it.
     const { options } = this.pool;
     const settings: ClientConfig =
       url === null
         ? { ...options, password: options.password }
         : { connectionString: url, ...(options.ssl === undefined ? {} : { ssl: options.ssl }) };
-    return new postgres.Client({
+    return new this.postgres.Client({
       ...settings,
       keepAlive: true,
       connectionTimeoutMillis: this.options.databaseTimeout,
@@ -192,14 +195,14 @@ export class Database implements Queryable, OnApplicationBootstrap {
     client: PoolClient,
     { text, values, name, timeout = this.options.databaseTimeout }: Statement,
   ): Promise<QueryResult<Row>> {
-    // pg takes query_timeout per query; its types know it only for whole connections.
-    const query = {
-      text,
-      ...(values ? { values: [...values] } : {}),
-      ...(name ? { name } : {}),
-      query_timeout: timeout,
-    };
-    return client.query<Row>(query);
+    return new Promise((resolve, reject) => {
+      // A configuration would be copied descriptor by descriptor, which costs more than sending it: the query itself is not.
+      const query = new this.postgres.Query(text, values && [...values], (error: Error | undefined, result) =>
+        error ? reject(error) : resolve(result as QueryResult<Row>),
+      );
+      // pg takes query_timeout per query; its types know it only for whole connections.
+      client.query(Object.assign(query, { name, query_timeout: timeout }));
+    });
   }
 
   private async withClient<T>(deadline: Deadline, work: (client: PoolClient) => Promise<T>): Promise<T> {
