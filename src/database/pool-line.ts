@@ -40,8 +40,7 @@ export class PoolLine {
   async take(deadline: Deadline): Promise<PoolClient> {
     const pool = this.pool();
     if (!pool) throw new Error('no connection: the DataSource is not initialized');
-    // An idle connection that nobody waits for comes in this turn of the event loop: no watch need be set.
-    if (this.#abandoned.size === 0 && pool.idleCount > pool.waitingCount) return pool.connect();
+    if (this.#abandoned.size === 0 && pool.idleCount > pool.waitingCount) return atOnce(pool);
     const place = this.#takeOver() ?? pool.connect();
     let timer: NodeJS.Timeout | undefined;
     let late = false;
@@ -75,6 +74,19 @@ export class PoolLine {
       () => this.#abandoned.delete(place),
     );
   }
+}
+
+/**
+ * An idle connection that nobody waits for. It comes in this turn of the event loop, so that no watch need be set; only a
+ * pool that is ended in the same turn serves nobody any more, and says so to nobody.
+ */
+function atOnce(pool: Pool): Promise<PoolClient> {
+  return new Promise((resolve, reject) => {
+    pool.connect((error, client) => (client ? resolve(client) : reject(error!)));
+    process.nextTick(() => {
+      if (pool.ending) reject(new Error('Cannot use a pool after calling end on the pool'));
+    });
+  });
 }
 
 /** What pg-pool has besides its types. */
