@@ -12,6 +12,8 @@ interface Noted {
   readonly found: FoundSession;
   /** Milliseconds since the epoch, by the database clock. */
   readonly at: number;
+  /** There is little idle time left. */
+  readonly urgent: boolean;
 }
 
 /** Gathers the times at which sessions were seen. */
@@ -36,10 +38,10 @@ export class SessionTouches implements OnApplicationShutdown {
     const interval = touchInterval * 1000;
     const now = databaseNow(found);
     if (now - found.seenAt < interval || this.#seen.has(record.id) || this.#onTheWay.has(record.id)) return;
-    this.#seen.set(record.id, { found, at: now });
-    const idleLeft = record.idle_expires_at - now;
     // With little idle time left there is none to wait for the next round.
-    if (idleLeft < 2 * interval || this.#seen.size >= MAX_BATCH) void this.flush();
+    const urgent = record.idle_expires_at - now < 2 * interval;
+    this.#seen.set(record.id, { found, at: now, urgent });
+    if (urgent || this.#seen.size >= MAX_BATCH) void this.flush();
     else this.#timer ??= setTimeout(() => void this.flush(), interval).unref();
   }
 
@@ -58,8 +60,9 @@ export class SessionTouches implements OnApplicationShutdown {
             batch.map(({ found, at }) => ({ id: found.record.id, seen: new Date(at) })),
             this.options.session.idleTimeout,
           );
-          // What stays in memory is not read again for it.
-          for (const { found, at } of batch) found.seenAt = at;
+          // What stays in memory is not read again for it. What is urgent stays due until its row says that it was written:
+          // rows that somebody holds are passed over.
+          for (const { found, at, urgent } of batch) if (!urgent) found.seenAt = at;
         }
       })
       .catch((error: unknown) => {

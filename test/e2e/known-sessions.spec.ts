@@ -1,5 +1,7 @@
 // What a process remembers of sessions never answers by itself: whatever changed or ended, by whomever, shows in the next
 // request.
+import { setImmediate } from 'node:timers/promises';
+import pg from 'pg';
 import { sha256 } from '../../src/crypto/digest.js';
 import { SessionService } from '../../src/index.js';
 import { KnownSessions } from '../../src/sessions/known-sessions.service.js';
@@ -134,6 +136,45 @@ describe.each(platforms)('sessions read before, on %s', (platform) => {
     (answers[0]!.user.profile as { name?: string }).name = 'Mallory';
     expect(answers[4]!.user.profile.name).not.toBe('Mallory');
     expect((await ask(known))!.user.profile.name).not.toBe('Mallory');
+  });
+
+  it('with little idle time left are extended by the next request when somebody held the row of a touch', async () => {
+    const agent = await login('nearly idle');
+    await change(agent, `last_seen_at = now() - interval '1 hour', idle_expires_at = now() + interval '40 seconds'`);
+    const left = async () =>
+      (
+        await database.query<{ left: number }>(
+          `select extract(epoch from idle_expires_at - now())::float as left from oauth_sessions where token_hash = $1`,
+          [hash(agent)],
+        )
+      )[0]!.left;
+    const touched: Promise<void>[] = [];
+    const touch = repository.touch.bind(repository);
+    repository.touch = (...given) => {
+      touched.push(touch(...given));
+      return touched.at(-1)!;
+    };
+    const holder = new pg.Client({ connectionString: database.url });
+    await holder.connect();
+    try {
+      await holder.query('begin');
+      await holder.query('select 1 from oauth_sessions where token_hash = $1 for update', [hash(agent)]);
+      expect((await get(agent)).status).toBe(200);
+      await Promise.all(touched);
+      await holder.query('rollback');
+      expect([touched.length, await left()]).toEqual([1, expect.any(Number)]);
+      expect(await left()).toBeLessThan(40);
+      await setImmediate();
+      expect((await get(agent)).status).toBe(200);
+      await Promise.all(touched);
+      expect(await left()).toBeGreaterThan(3600);
+      // Once is enough.
+      expect((await get(agent)).status).toBe(200);
+      expect(touched).toHaveLength(2);
+    } finally {
+      await holder.end();
+      repository.touch = touch;
+    }
   });
 
   it('let nobody in while the check fails', async () => {
