@@ -5,7 +5,7 @@ import { Listener } from '../database/listener.service.js';
 import { OAuthConfigError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { databaseNow, type FoundSession } from './session-record.js';
+import type { FoundSession } from './session-record.js';
 import { SessionRepository } from './session.repository.js';
 
 /** Channel that the triggers of `oauthCacheMigrations` notify. */
@@ -22,6 +22,8 @@ export interface LookupTicket {
 
 interface Entry extends FoundSession {
   readonly key: string;
+  /** From then on it must be read again: an expiry in memory may have been extended. Monotonic milliseconds. */
+  readonly until: number;
   movedAt: number;
 }
 
@@ -89,11 +91,8 @@ export class SessionCache implements OnApplicationBootstrap {
   get(key: string): FoundSession | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined || !this.isCoherent) return undefined;
-    const { record } = entry;
-    const now = databaseNow(entry);
-    // An expiry in memory may have been extended: ask.
-    if (now >= record.expires_at || now + this.#margin >= record.idle_expires_at) return undefined;
     const at = performance.now();
+    if (at >= entry.until) return undefined;
     if (at - entry.movedAt > MOVE_INTERVAL) {
       entry.movedAt = at;
       this.#entries.delete(key);
@@ -119,7 +118,8 @@ export class SessionCache implements OnApplicationBootstrap {
   store(ticket: LookupTicket | null, key: string, { record, clock, seenAt }: FoundSession): void {
     if (!ticket || ticket.generation !== this.#generation || ticket.evicted?.has(record.id)) return;
     this.evictEntry(this.#byId.get(record.id));
-    const entry: Entry = { record, version: '', clock, seenAt, key, movedAt: ticket.sentAt };
+    const until = Math.min(record.expires_at, record.idle_expires_at - this.#margin) - clock;
+    const entry: Entry = { record, version: '', clock, seenAt, key, until, movedAt: ticket.sentAt };
     this.#entries.set(key, entry);
     this.#byId.set(record.id, entry);
     if (this.#entries.size > this.#size) this.evictEntry(this.#entries.values().next().value);

@@ -23,21 +23,25 @@ export class SessionTouches implements OnApplicationShutdown {
   readonly #seen = new Map<string, Noted>();
   /** Being written: until that is done, lookups still say that these are due. */
   readonly #onTheWay = new Set<string>();
+  /** Milliseconds. */
+  readonly #interval: number;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly sessions: SessionRepository,
     private readonly options: ResolvedOptions,
-  ) {}
+  ) {
+    this.#interval = options.session.touchInterval * 1000;
+  }
 
   /** Notes that a session was used, at the database time of its lookup (or, from the cache, counted on from it). */
   note(found: FoundSession): void {
-    const { record } = found;
-    const { touchInterval } = this.options.session;
-    const interval = touchInterval * 1000;
     const now = databaseNow(found);
-    if (now - found.seenAt < interval || this.#seen.has(record.id) || this.#onTheWay.has(record.id)) return;
+    const interval = this.#interval;
+    if (now - found.seenAt < interval) return;
+    const { record } = found;
+    if (this.#seen.has(record.id) || this.#onTheWay.has(record.id)) return;
     // With little idle time left there is none to wait for the next round.
     const urgent = record.idle_expires_at - now < 2 * interval;
     this.#seen.set(record.id, { found, at: now, urgent });
