@@ -90,11 +90,6 @@ const WRITE_LOGIN = `
     set provider = excluded.provider, profile = excluded.profile, last_login_at = now()
     where $6::text is null or oauth_accounts.user_id = $6::text
     returning id, user_id, xmax = 0 as first_login
-  ), renewed as (
-    -- whoever remembers the account's sessions sees by their new versions that they are to be read again
-    update oauth_sessions s set account_id = s.account_id
-    from account join oauth_accounts before on before.id = account.id
-    where before.profile is distinct from $7::jsonb and s.account_id = account.id and s.token_hash is distinct from $27::bytea
   ), ended as (
     delete from oauth_sessions s using oauth_accounts a
     where s.token_hash = $27::bytea and a.id = s.account_id and exists (select 1 from account)
@@ -123,6 +118,12 @@ const WRITE_LOGIN = `
               scope <@ $10::text[] or not exists (
                 select 1 from oauth_grants before where before.id = oauth_grants.id and before.scope @> $10::text[]
               ) as current
+  ), renewed as (
+    -- whoever remembers the account's sessions sees by their new versions, or by the grant's, that they are to be read again
+    update oauth_sessions s set account_id = s.account_id
+    from account join oauth_accounts before on before.id = account.id
+    where before.profile is distinct from $7::jsonb and s.account_id = account.id and s.token_hash is distinct from $27::bytea
+      and not exists (select 1 from granted where granted.id = s.grant_id)
   ), token as (
     insert into oauth_access_tokens (grant_id, audience, token, token_type, scope, issued_at, expires_at, dpop_key)
     select granted.id, '', $14::text, $15::text, $10::text[], now(), now() + make_interval(secs => $28::double precision),

@@ -2,7 +2,7 @@
 
 /** Most questions in one query: small enough that one batch is read while the next is being looked up. */
 const MAX_BATCH = 32;
-/** Most queries at once: more would only make the batches smaller, and take the pool's connections from others. */
+/** Most queries at once, of each kind (reading and checking): more would only make the batches smaller, and take the pool's connections from others. */
 const MAX_IN_FLIGHT = 3;
 
 /** Somebody who asked. */

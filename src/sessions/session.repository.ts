@@ -10,7 +10,7 @@ const milliseconds = (column: string) => `date_part('epoch', ${column}) * 1000`;
 /**
  * Which version of its row and of its grant's row a session is: the transactions that wrote them. Postgres gives every
  * change of a row, by whomever, another one, and nobody sees two versions by one transaction. Of an account only the profile
- * can change; the login that changes it writes the account's sessions anew.
+ * can change; the login that changes it writes the account's sessions anew, or the grant that they share.
  */
 const VERSION = `s.xmin::text || ' ' || coalesce(g.xmin::text, '')`;
 
