@@ -113,9 +113,9 @@ async function side({ context, platform, size, stores, stub, plan }) {
       for (const entry of entries) {
         const series = entry.rounds.get(connections) ?? [];
         // While the others had their turns, every session became due to be extended: in steady use that is once in
-        // thousands of requests, not once in six.
+        // thousands of requests, not once in six. With as many connections as it takes to use each session once.
         if (plan.leadIn)
-          await fire({ url: `${entry.app.url}/bench`, list: entry.list, connections, seconds: plan.leadIn });
+          await fire({ url: `${entry.app.url}/bench`, list: entry.list, connections: 128, seconds: plan.leadIn });
         series.push(await measure({ entry, postgres, connections, seconds }));
         entry.rounds.set(connections, series);
       }
