@@ -1,6 +1,7 @@
 // The second half of a login, up to knowing who it is. The order of checks is fixed: shape, state and browser, provider,
 // iss, error or code, token request, ID token, userinfo (RFC 9700 §4.7, RFC 9207).
-import { Injectable } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { UnknownKeyError } from '../crypto/key-ring.js';
 import { randomId } from '../crypto/random.js';
 import { oneLine } from '../errors/one-line.js';
@@ -19,6 +20,9 @@ import { type PendingLogin, StateService } from '../state/state.service.js';
 import { authorizationError } from './authorization-errors.js';
 import { type CallbackParameters, callbackParameters } from './callback-parameters.js';
 import { LoginStarter } from './login-start.service.js';
+
+/** How long a process that ends waits for the revocations of failed logins, milliseconds. */
+const GOODBYE = 2_000;
 
 /** An attempt whose state is used up: from here on, a failure must be noted and what was issued revoked. */
 export interface LoginAttempt {
@@ -46,7 +50,10 @@ export interface DuplicateLogin {
 
 /** Finishes what {@link LoginStarter} began, as far as the provider is concerned. */
 @Injectable()
-export class LoginAnswerer {
+export class LoginAnswerer implements OnApplicationShutdown {
+  /** Revocations under way. */
+  readonly #revoking = new Set<Promise<void>>();
+
   constructor(
     private readonly providers: ProviderRegistry,
     private readonly states: StateService,
@@ -84,10 +91,18 @@ export class LoginAnswerer {
     } catch (error) {
       const { provider, pending } = attempt;
       const failure = this.#told(error, provider, pending.returnTo);
-      if (attempt.issued) void this.#revoke(attempt);
+      if (attempt.issued) {
+        const revoking = this.#revoke(attempt).finally(() => this.#revoking.delete(revoking));
+        this.#revoking.add(revoking);
+      }
       await this.states.fail(pending.stateHash, failure.code);
       throw failure;
     }
+  }
+
+  /** What was in flight has been answered by now; what it left to be revoked is waited for, in bounds. */
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.race([Promise.allSettled(this.#revoking), sleep(GOODBYE, undefined, { ref: false })]);
   }
 
   /** Tells the operator of a failure, once, and gives it as the person gets it: under the same name, with a way to try again. */

@@ -108,7 +108,8 @@ describe('FakeProvider, misbehaving', () => {
     const { value } = provider.issued.findLast(({ kind }) => kind === 'accessToken') ?? { value: '' };
     const began = performance.now();
     expect(await oidc.fetchUserInfo(config, value, 'user-1')).toMatchObject({ sub: 'user-1' });
-    expect(performance.now() - began).toBeGreaterThan(190);
+    // Timers may be early by as long as the event loop was busy before.
+    expect(performance.now() - began).toBeGreaterThan(150);
   });
 
   it('drip: one byte per second unless told otherwise', async () => {
