@@ -78,8 +78,8 @@ export class Sealer {
   #answered<T>(ask: () => T | Promise<T>): T | Promise<T> {
     try {
       const answer = ask();
-      if (!(answer instanceof Promise)) return answer;
-      return inTime(answer).catch((cause: unknown) => {
+      if (!isThenable(answer)) return answer;
+      return inTime(Promise.resolve(answer)).catch((cause: unknown) => {
         throw this.#unreadable(cause);
       });
     } catch (cause) {
@@ -147,6 +147,11 @@ function canonical(text: string): Buffer | undefined {
 
 function base64url(value: string | Uint8Array): string {
   return Buffer.from(value as Uint8Array).toString('base64url');
+}
+
+/** Also a promise of another library's, or of another realm. */
+function isThenable<T>(answer: T | PromiseLike<T>): answer is PromiseLike<T> {
+  return typeof (answer as Partial<PromiseLike<T>> | null)?.then === 'function';
 }
 
 /** Awaits the key ring no longer than its deadline. */

@@ -239,13 +239,21 @@ describe('sealing', () => {
     expect(performance.now() - began).toBeLessThan(7_000);
   });
 
-  it('takes a key ring whose answers are promises', async () => {
+  it.each([
+    ['promises', <T>(answer: T) => Promise.resolve(answer)],
+    // Of a client library with promises of its own.
+    [
+      'thenables',
+      <T>(answer: T) =>
+        ({ then: (done: (answer: T) => void) => void setImmediate(done, answer) }) as unknown as Promise<T>,
+    ],
+  ])('takes a key ring whose answers are %s', async (_, later) => {
     const local = new LocalKeyRing([{ id: 'kms', bytes: KEY }]);
     class Kms extends KeyRing {
       readonly currentKeyId = 'kms';
       readonly keyIds = ['kms'];
-      override wrap = (key: Uint8Array) => Promise.resolve(local.wrap(key));
-      override unwrap = (id: string, key: Uint8Array) => Promise.resolve(local.unwrap(id, key));
+      override wrap = (key: Uint8Array) => later(local.wrap(key));
+      override unwrap = (id: string, key: Uint8Array) => later(local.unwrap(id, key));
     }
     const kms = new Sealer(new Kms());
     expect(await kms.open(HERE, await kms.seal(HERE, 'secret'))).toBe('secret');
