@@ -52,7 +52,7 @@ export type SessionRow = readonly [
 /** A record, and the clock by which it is judged. */
 export interface FoundSession {
   readonly record: SessionRecord;
-  /** Which versions of the rows of session, account and grant were read. */
+  /** Which versions of the session's row and of its grant's were read; empty in the coherent cache, which is told of changes. */
   readonly version: string;
   /** What to add to the monotonic clock to have the database's, milliseconds: never behind it. */
   clock: number;

@@ -109,18 +109,20 @@ export class SessionRepository {
     return this.#find(text, values, { prepared: true, within });
   }
 
-  /** Which of these are alive, and in which version: as {@link findLive}, at a third of the cost. */
+  /** Which of these are alive, and in which version: as {@link findLive}, at half the cost. */
   async check(hashes: readonly string[], within: number): Promise<Alive> {
     const { text, values } = checks.of(hashes);
-    const [row] = await this.database.query<{ now: number; alive: string | null }>(text, values, {
+    const [said] = await this.database.query<{ now: number; alive: string | null }>(text, values, {
       retry: true,
       prepared: true,
       within,
     });
     const versions = new Map<string, string>();
-    for (const entry of row?.alive?.split(',') ?? [])
+    // An aggregate has a row also of nothing.
+    const { now, alive } = said!;
+    for (const entry of alive?.split(',') ?? [])
       versions.set(entry.slice(0, HASH_LENGTH), entry.slice(HASH_LENGTH));
-    return { now: row!.now, versions };
+    return { now, versions };
   }
 
   /** One live session by its id. */
