@@ -1,4 +1,4 @@
-// Questions of one turn of the event loop, answered together by one query.
+// Questions that are answered together by one query.
 
 /** Most questions in one query: small enough that one batch is read while the next is being looked up. */
 const MAX_BATCH = 32;
@@ -11,6 +11,7 @@ export interface Waiter<Answer> {
   readonly key: string;
   /** Monotonic milliseconds. */
   readonly since: number;
+  /** Takes the answer. It must not throw: others wait for theirs. */
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -18,23 +19,18 @@ export interface Waiter<Answer> {
 /** Sends what was asked in batches. A question never joins a query that was already sent. */
 export class LookupQueue<Asked extends Waiter<never>> {
   #waiting: Asked[] = [];
-  #scheduled = false;
   #inFlight = 0;
 
   /** @param send answers a batch; when it throws, the whole batch fails with its error */
   constructor(private readonly send: (batch: Asked[]) => Promise<void>) {}
 
-  /** Puts a question into the next query. */
+  /** Puts a question into the next query, which {@link flush} sends. */
   add(asked: Asked): void {
     this.#waiting.push(asked);
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    // Runs after all sockets that are readable in this turn were handled.
-    setImmediate(() => this.#flush());
   }
 
-  #flush(): void {
-    this.#scheduled = false;
+  /** Sends what was added, as far as there is room; the rest goes out as places come free. */
+  flush(): void {
     while (this.#waiting.length > 0 && this.#inFlight < MAX_IN_FLIGHT) {
       this.#inFlight++;
       void this.#answer(this.#waiting.splice(0, MAX_BATCH));
@@ -49,6 +45,6 @@ export class LookupQueue<Asked extends Waiter<never>> {
     }
     this.#inFlight--;
     // What came meanwhile was kept back: it goes out now, as one query.
-    if (this.#waiting.length > 0 && !this.#scheduled) this.#flush();
+    this.flush();
   }
 }

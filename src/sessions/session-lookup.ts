@@ -8,6 +8,14 @@ import { LookupQueue, type Waiter } from './lookup-queue.js';
 import { SessionCache } from './session-cache.service.js';
 import { type FoundSession, foundIn } from './session-record.js';
 import { SessionRepository } from './session.repository.js';
+import { Turn } from './turn.js';
+
+/** Somebody who asked in this turn. */
+interface Question {
+  readonly token: string;
+  readonly resolve: (found: FoundSession | null) => void;
+  readonly reject: (error: unknown) => void;
+}
 
 type Reading = Waiter<FoundSession | null>;
 
@@ -19,6 +27,7 @@ interface Checking extends Reading {
 /** Looks sessions up in the database, many at a time. */
 @Injectable()
 export class SessionLookup {
+  readonly #turn = new Turn<Question>((questions) => this.#begin(questions));
   readonly #reading = new LookupQueue<Reading>((batch) => this.#read(batch));
   readonly #checking = new LookupQueue<Checking>((batch) => this.#check(batch));
 
@@ -30,13 +39,15 @@ export class SessionLookup {
   ) {}
 
   /**
-   * The live session of a cookie value, or null. The question is never answered by a query that was sent before it.
-   * @returns at once where the cache is certain
-   * @throws {OAuthError} `database_unavailable`: a failing query fails its whole batch, closed
+   * What `use` makes of the live session of a cookie value, or of null. The question is never answered by a query that was
+   * sent before it. `use` is called among those of other requests, so nothing of the application's may be called in it: it
+   * would see another request's `AsyncLocalStorage`. What is awaited goes on in its own.
+   * @throws {OAuthError} `database_unavailable`: a failing query fails its whole batch, closed; and what `use` throws
    */
-  find(token: string): FoundSession | Promise<FoundSession | null> {
-    const key = sha256Base64(token);
-    return this.cache.get(key) ?? this.#ask(key);
+  find<T>(token: string, use: (found: FoundSession | null) => T | Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#turn.add({ token, resolve: answering({ use, resolve, reject }), reject });
+    });
   }
 
   /** A live session by its id, past the cache. @throws {OAuthError} `database_unavailable` */
@@ -46,20 +57,31 @@ export class SessionLookup {
     return row ? foundIn(row, asOf) : null;
   }
 
-  #ask(key: string): Promise<FoundSession | null> {
-    return new Promise((resolve, reject) => {
-      const since = performance.now();
-      const known = this.known.get(key);
-      if (known) this.#checking.add({ key, since, resolve, reject, known });
-      else this.#reading.add({ key, since, resolve, reject });
-    });
+  #begin(questions: readonly Question[]): void {
+    const since = performance.now();
+    for (const { token, resolve, reject } of questions) {
+      try {
+        const key = sha256Base64(token);
+        const certain = this.cache.get(key);
+        const known = certain ? undefined : this.known.get(key);
+        if (certain) resolve(certain);
+        else if (known) this.#checking.add({ key, since, resolve, reject, known });
+        else this.#reading.add({ key, since, resolve, reject });
+      } catch (error) {
+        // Nobody is let in by a fault, and nobody else is kept waiting by it.
+        reject(error);
+      }
+    }
+    this.#checking.flush();
+    this.#reading.flush();
   }
 
-  async #check(batch: Checking[]): Promise<void> {
+  async #check(batch: readonly Checking[]): Promise<void> {
     const asOf = performance.now();
     const { now, versions } = await this.sessions.check(keysOf(batch), this.#left(batch, asOf));
+    let number = 0;
     for (const asked of batch) {
-      const version = versions.get(asked.key);
+      const version = versions[number++];
       if (version === asked.known.version) {
         asked.known.clock = now - asOf;
         asked.resolve(asked.known);
@@ -69,9 +91,10 @@ export class SessionLookup {
         else this.#reading.add(asked);
       }
     }
+    this.#reading.flush();
   }
 
-  async #read(batch: Reading[]): Promise<void> {
+  async #read(batch: readonly Reading[]): Promise<void> {
     const ticket = this.cache.open();
     const asOf = performance.now();
     try {
@@ -100,4 +123,23 @@ export class SessionLookup {
 
 function keysOf(batch: readonly Reading[]): string[] {
   return batch.map((asked) => asked.key);
+}
+
+/** Whoever throws while taking an answer hears of it; the others of the same turn do not. */
+function answering<T>({
+  use,
+  resolve,
+  reject,
+}: {
+  use: (found: FoundSession | null) => T | Promise<T>;
+  resolve: (value: T | Promise<T>) => void;
+  reject: (error: unknown) => void;
+}): Question['resolve'] {
+  return (found) => {
+    try {
+      resolve(use(found));
+    } catch (error) {
+      reject(error);
+    }
+  };
 }

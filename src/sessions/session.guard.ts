@@ -3,7 +3,6 @@ import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/com
 import { OAuthError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import type { OAuthSession } from '../options/session.js';
 import { attach } from './attached.js';
 import { isRefusedForeign } from './cross-site.js';
 import { type Policy, policyOf } from './policy.js';
@@ -38,12 +37,13 @@ export class SessionGuard implements CanActivate {
     const handshake = request.isHandshake || context.getType() === 'ws';
     if ((handshake || !request.isSafe) && isRefusedForeign(request, this.options, { handshake }))
       throw new OAuthError('cross_site');
-    return this.sessions.answer<boolean>(request, (answer) => this.#admit(request, policy, answer));
+    return policy.plain && !this.options.loadUser
+      ? this.sessions.answer<boolean>(request, (answer) => this.#admit(request, answer))
+      : this.#admitSlowly(request, policy);
   }
 
-  #admit(request: WebRequest, policy: Policy, { session, stale }: RequestSession): boolean | Promise<boolean> {
+  #admit(request: WebRequest, { session, stale }: RequestSession): boolean | Promise<boolean> {
     if (!session) return this.#refuse(request, stale);
-    if (!policy.plain || this.options.loadUser) return this.#admitSlowly(request, policy, session);
     attach(request.native, session, session.user);
     return true;
   }
@@ -55,7 +55,10 @@ export class SessionGuard implements CanActivate {
     });
   }
 
-  async #admitSlowly(request: WebRequest, policy: Policy, session: OAuthSession): Promise<boolean> {
+  /** With what the handler demands and the application says, in the context of its own request. */
+  async #admitSlowly(request: WebRequest, policy: Policy): Promise<boolean> {
+    const { session, stale } = await this.sessions.ofRequest(request);
+    if (!session) return this.#refuse(request, stale);
     if (!policy.plain) await this.stepUp.enforce(session, policy, request.landing);
     attach(request.native, session, await this.sessions.userOf(session));
     return true;

@@ -1,6 +1,7 @@
 // All SQL of oauth_sessions but the one statement that writes a login. Expiry is judged by the database clock.
 import { Injectable } from '@nestjs/common';
 import { Database, type Queryable } from '../database/database.service.js';
+import { ByHashes } from './by-hashes.js';
 import type { SessionRow } from './session-record.js';
 
 const LIVE = `s.expires_at > now() and s.idle_expires_at > now()`;
@@ -29,49 +30,32 @@ const LOOKUP = `
   left join oauth_grants g on g.id = s.grant_id
   where ${LIVE}`;
 
-/** The same sessions in one short text: of each, the hash of its cookie (44 characters) and its version. */
-const CHECK = `
-  select ${milliseconds('now()')} as now, string_agg(encode(s.token_hash, 'base64') || ${VERSION}, ',') as alive
-  from oauth_sessions s left join oauth_grants g on g.id = s.grant_id
-  where ${LIVE}`;
+const lookups = new ByHashes((hashes) => `${LOOKUP} and s.token_hash in (${hashes.join(', ')})`);
 
-/** Characters of a hash in base64. */
-const HASH_LENGTH = 44;
-
-/**
- * A statement about a number of sessions by the hashes of their cookies, base64. A list of parameters gets a plan that is
- * kept, which an array does not (Postgres plans `= any($1)` anew for each small array); the list is padded to a power of
- * two, so that there are few statements.
- */
-class ByHashes {
-  readonly #texts = new Map<number, string>();
-
-  constructor(private readonly statement: string) {}
-
-  of(hashes: readonly string[]): { text: string; values: string[] } {
-    const size = 2 ** Math.ceil(Math.log2(hashes.length));
-    const values = [...hashes];
-    while (values.length < size) values.push(hashes[0]!);
-    return { text: this.#texts.get(size) ?? this.#textOf(size), values };
-  }
-
-  #textOf(size: number): string {
-    const list = Array.from({ length: size }, (_, index) => `decode($${index + 1}, 'base64')`).join(', ');
-    const text = `${this.statement} and s.token_hash in (${list})`;
-    this.#texts.set(size, text);
-    return text;
-  }
-}
-
-const lookups = new ByHashes(LOOKUP);
-const checks = new ByHashes(CHECK);
+/** Of the sessions asked for, those that are alive, in one short text: the number of the question and the version. */
+const checks = new ByHashes((hashes) =>
+  hashes.length === 1
+    ? // Nothing is gathered where there is one.
+      `select ${milliseconds('now()')} as now, '0 ' || ${VERSION} as alive
+       from oauth_sessions s left join oauth_grants g on g.id = s.grant_id
+       where ${LIVE} and s.token_hash = ${hashes[0]}`
+    : // One row at most for each, which Postgres takes to mean: by the index, whatever it knows of the table's size.
+      `select ${milliseconds('now()')} as now, string_agg(asked.number || ' ' || found.version, ',') as alive
+       from (values ${hashes.map((hash, number) => `(${number}, ${hash})`).join(', ')}) as asked (number, hash)
+       cross join lateral (
+         select ${VERSION} as version
+         from oauth_sessions s left join oauth_grants g on g.id = s.grant_id
+         where ${LIVE} and s.token_hash = asked.hash
+         limit 1
+       ) found`,
+);
 
 /** Which sessions are alive, and in which version. */
 export interface Alive {
   /** Milliseconds since the epoch, by the database clock. */
   readonly now: number;
-  /** By the hash of the cookie, base64. */
-  readonly versions: ReadonlyMap<string, string>;
+  /** In the order of the hashes; undefined for a session that is not alive. */
+  readonly versions: readonly (string | undefined)[];
 }
 
 /** One line of the list of a user's own sessions. */
@@ -117,12 +101,13 @@ export class SessionRepository {
       prepared: true,
       within,
     });
-    const versions = new Map<string, string>();
-    // An aggregate has a row also of nothing.
-    const { now, alive } = said!;
-    for (const entry of alive?.split(',') ?? [])
-      versions.set(entry.slice(0, HASH_LENGTH), entry.slice(HASH_LENGTH));
-    return { now, versions };
+    const versions: (string | undefined)[] = hashes.map(() => undefined);
+    for (const entry of said?.alive?.split(',') ?? []) {
+      const space = entry.indexOf(' ');
+      versions[Number(entry.slice(0, space))] = entry.slice(space + 1);
+    }
+    // Where nothing was said, nobody is alive, and no clock is needed.
+    return { now: said?.now ?? 0, versions };
   }
 
   /** One live session by its id. */

@@ -70,14 +70,13 @@ export class SessionService {
   }
 
   /**
-   * Like {@link ofRequest}, for the way of every guarded request: `use` is called at once where memory has the answer, and
-   * without a promise in between where it has not.
+   * Like {@link ofRequest}, for the way of every guarded request: without a promise between the answer and its use. Nothing
+   * of the application's may be called in `use`, which may run in the context of another request.
    */
   answer<T>(request: WebRequest, use: (answer: RequestSession) => T | Promise<T>): T | Promise<T> {
     const { value, present } = request.cookie('session', this.options.secure);
     if (value === null) return use({ session: null, stale: present });
-    const found = this.lookup.find(value);
-    return found instanceof Promise ? found.then((later) => use(this.#used(later))) : use(this.#used(found));
+    return this.lookup.find(value, (found) => use(this.#used(found)));
   }
 
   /**

@@ -134,6 +134,9 @@ describe.each(platforms)('sessions read before, on %s', (platform) => {
           new WebRequest({ headers: { cookie: `oauth_session=${agent.cookie('oauth_session')}` } }),
         )
       ).session;
+    // The first does not wait for the others after one that came alone.
+    await ask(known);
+    asked.length = 0;
     const answers = await Promise.all([known, changed, ended, fresh, known].map(ask));
     expect(answers.map((session) => session && [session.user.subject, session.acr])).toEqual([
       ['k', null],
@@ -142,7 +145,12 @@ describe.each(platforms)('sessions read before, on %s', (platform) => {
       ['n', null],
       ['k', null],
     ]);
-    expect(asked.map(([kind, sessions]) => `${kind} ${sessions}`).sort()).toEqual(['check 4', 'read 1', 'read 1']);
+    expect(asked.map(([kind, sessions]) => `${kind} ${sessions}`).sort()).toEqual([
+      'check 1',
+      'check 3',
+      'read 1',
+      'read 1',
+    ]);
     // What a handler makes of its own copy, no other request sees.
     (answers[0]!.user.profile as { name?: string }).name = 'Mallory';
     expect(answers[4]!.user.profile.name).not.toBe('Mallory');

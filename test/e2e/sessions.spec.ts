@@ -240,9 +240,12 @@ describe.each(platforms)('sessions on %s', (platform) => {
         headers: { cookie: `oauth_session=${agents[index % 3]!.cookie('oauth_session')}` },
       }));
       const { WebRequest } = await import('../../src/sessions/web-request.js');
+      // After one that came alone, the first of many does not wait for the others; they wait for each other.
+      await service.ofRequest(new WebRequest(requests[0]));
+      asked.length = 0;
       const answers = await Promise.all(requests.map((request) => service.ofRequest(new WebRequest(request))));
       expect(answers.map(({ session }) => session?.user.subject)).toEqual(requests.map((_, i) => 'xyz'[i % 3]));
-      expect(asked).toEqual([...Array<number>(18).fill(32), 24]);
+      expect(asked).toEqual([1, ...Array<number>(18).fill(32), 23]);
       // Never answered by a query that was already under way.
       asked.length = 0;
       const first = service.ofRequest(new WebRequest(requests[0]));

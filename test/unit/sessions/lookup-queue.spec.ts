@@ -7,6 +7,7 @@ import type { SessionCache } from '../../../src/sessions/session-cache.service.j
 import { SessionLookup } from '../../../src/sessions/session-lookup.js';
 import type { FoundSession } from '../../../src/sessions/session-record.js';
 import type { SessionRepository } from '../../../src/sessions/session.repository.js';
+import { Turn } from '../../../src/sessions/turn.js';
 
 type Asked = Waiter<string>;
 
@@ -27,7 +28,10 @@ describe('the queue of lookups', () => {
   });
 
   const ask = (key: string) =>
-    new Promise<string>((resolve, reject) => queue.add({ key, since: performance.now(), resolve, reject }));
+    new Promise<string>((resolve, reject) => {
+      queue.add({ key, since: performance.now(), resolve, reject });
+      setImmediate(() => queue.flush());
+    });
   const sizes = () => sent.map(({ batch }) => batch.length);
 
   it('sends what is asked in one turn together, 32 at most, three at once, and the rest as places come free', async () => {
@@ -70,7 +74,7 @@ describe('the queue of lookups', () => {
 });
 
 describe('a session that has changed since it was read', () => {
-  const lookup = (sessions: object, known: object, databaseTimeout: number) =>
+  const found = (sessions: object, known: object, databaseTimeout: number) =>
     new SessionLookup(
       sessions as SessionRepository,
       {
@@ -81,7 +85,7 @@ describe('a session that has changed since it was read', () => {
       } as unknown as SessionCache,
       known as KnownSessions,
       { databaseTimeout } as ResolvedOptions,
-    );
+    ).find('cookie', (session) => session);
 
   it('is read in what the check has left of the time', async () => {
     const within: number[] = [];
@@ -90,12 +94,12 @@ describe('a session that has changed since it was read', () => {
       check: async (keys: string[], left: number) => {
         within.push(left);
         await sleep(100);
-        return { now: Date.now(), versions: new Map(keys.map((key) => [key, '2 2'])) };
+        return { now: Date.now(), versions: keys.map(() => '2 2') };
       },
       findLive: (_: string[], left: number) => (within.push(left), Promise.resolve([])),
     };
     const known = { get: () => ({ version: '1 1' }) as FoundSession, forget: (key: string) => forgotten.push(key) };
-    expect(await lookup(sessions, known, 1_000).find('cookie')).toBeNull();
+    expect(await found(sessions, known, 1_000)).toBeNull();
     expect(forgotten).toHaveLength(1);
     expect(within[0]).toBeGreaterThan(within[1]! + 90);
     expect(within[0]).toBeLessThanOrEqual(1_000);
@@ -103,12 +107,99 @@ describe('a session that has changed since it was read', () => {
 
   it('lets nobody in when the check says nothing of it, or the reading after it fails', async () => {
     const known = { get: () => ({ version: '1 1' }) as FoundSession, forget: () => undefined };
-    const check = (versions: Map<string, string>) => () => Promise.resolve({ now: Date.now(), versions });
-    expect(await lookup({ check: check(new Map()) }, known, 1_000).find('cookie')).toBeNull();
+    const check = (versions: (string | undefined)[]) => () => Promise.resolve({ now: Date.now(), versions });
+    expect(await found({ check: check([undefined]) }, known, 1_000)).toBeNull();
     const changed = {
-      check: async (keys: string[]) => ({ now: Date.now(), versions: new Map(keys.map((key) => [key, '2 1'])) }),
+      check: check(['2 1']),
       findLive: () => Promise.reject(new Error('lost')),
     };
-    await expect(lookup(changed, known, 1_000).find('cookie')).rejects.toThrow('lost');
+    await expect(found(changed, known, 1_000)).rejects.toThrow('lost');
+  });
+});
+
+describe('questions of one turn', () => {
+  const record = (id: string) => ({ record: { id }, version: '1 1' }) as FoundSession;
+  const lookup = (cache: object, sessions: object = {}) =>
+    new SessionLookup(
+      sessions as SessionRepository,
+      { open: () => null, close: () => undefined, store: () => undefined, ...cache } as unknown as SessionCache,
+      { get: () => undefined, set: () => undefined } as unknown as KnownSessions,
+      { databaseTimeout: 1_000 } as ResolvedOptions,
+    );
+
+  it('are answered from memory at the end of a busy turn: a session evicted meanwhile is asked for', async () => {
+    let cached: FoundSession | undefined = record('a');
+    const asked: string[][] = [];
+    const found = lookup(
+      { get: () => cached },
+      { findLive: (keys: string[]) => (asked.push(keys), Promise.resolve([])) },
+    ).find('cookie', (session) => session);
+    cached = undefined;
+    expect(await found).toBeNull();
+    expect(asked).toHaveLength(1);
+  });
+
+  it('a fault while one is looked up lets nobody in, and is his alone', async () => {
+    let calls = 0;
+    const get = () => {
+      if (++calls === 2) throw new Error('fault');
+      return record(`session-${calls}`);
+    };
+    const sessions = lookup({ get });
+    const outcomes = await Promise.allSettled(
+      ['one', 'two', 'three'].map((token) => sessions.find(token, (session) => session?.record.id)),
+    );
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+  });
+
+  it('an error of one who takes an answer is his alone', async () => {
+    const sessions = lookup({ get: () => record('a') });
+    const outcomes = await Promise.allSettled([
+      sessions.find('one', () => {
+        throw new Error('refused');
+      }),
+      sessions.find('two', (session) => session?.record.id),
+      sessions.find('three', () => Promise.reject(new Error('refused later'))),
+    ]);
+    expect(outcomes).toEqual([
+      { status: 'rejected', reason: new Error('refused') },
+      { status: 'fulfilled', value: 'a' },
+      { status: 'rejected', reason: new Error('refused later') },
+    ]);
+  });
+
+  it('are handed over together, in order, and those of the next turn apart', async () => {
+    const turns: number[][] = [];
+    const gathered = new Turn<number>((numbers) => turns.push([...numbers]));
+    gathered.add(1);
+    await Promise.resolve();
+    gathered.add(2);
+    expect(turns).toEqual([]);
+    await turn();
+    gathered.add(3);
+    gathered.add(4);
+    await turn();
+    expect(turns).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
+  });
+
+  it('are not kept waiting for others while they come one at a time', async () => {
+    const turns: number[][] = [];
+    const gathered = new Turn<number>((numbers) => turns.push([...numbers]));
+    gathered.add(1);
+    await turn();
+    gathered.add(2);
+    expect(turns).toEqual([[1], [2]]);
+    // Whoever comes in the same turn all the same goes with the others.
+    gathered.add(3);
+    gathered.add(4);
+    expect(turns).toHaveLength(2);
+    await turn();
+    gathered.add(5);
+    expect(turns).toEqual([[1], [2], [3, 4]]);
+    await turn();
+    expect(turns).toEqual([[1], [2], [3, 4], [5]]);
   });
 });
