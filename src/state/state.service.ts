@@ -71,14 +71,21 @@ export class StateService {
   /**
    * Remembers a pending login: one INSERT.
    * @param input.browser value of the browser cookie
+   * @param input.firstVisit true when that value was drawn just now, so that nothing else can be pending for it
    * @throws {OAuthError} `too_many_requests` when the bound on pending logins is reached
    */
   async remember(
     { state, codeVerifier, nonce }: Attempt,
-    input: LoginDemands & { provider: string; browser: string; returnTo: string; sessionId?: string },
+    input: LoginDemands & {
+      provider: string;
+      browser: string;
+      returnTo: string;
+      sessionId?: string;
+      firstVisit?: boolean;
+    },
   ): Promise<void> {
     const stateHash = sha256(state);
-    const { provider, browser, returnTo, sessionId, ...demands } = input;
+    const { provider, browser, returnTo, sessionId, firstVisit, ...demands } = input;
     const [payload, sealedReturnTo] = await Promise.all([
       this.sealer.seal(payloadContext(stateHash, provider), JSON.stringify({ ...demands, codeVerifier, nonce })),
       this.sealer.seal(returnToContext(stateHash, provider), returnTo),
@@ -91,7 +98,7 @@ export class StateService {
       returnTo: sealedReturnTo,
       sessionId: sessionId ?? null,
       lifetime: this.options.login.stateLifetime,
-      maxPerBrowser: this.options.login.maxPendingPerBrowser,
+      maxPerBrowser: firstVisit ? null : this.options.login.maxPendingPerBrowser,
       maxPending: this.options.login.maxPending,
     });
     if (!remembered) throw new OAuthError('too_many_requests', { provider, retryAfter: 30 });

@@ -76,6 +76,7 @@ export class LoginStarter {
       scope,
       provider: provider.name,
       browser: binding,
+      firstVisit: browser === null,
       returnTo: safeReturnTo('returnTo' in demands ? demands.returnTo : query.get('returnTo'), this.returnToPolicy),
       ...(demands.sessionId === undefined ? {} : { sessionId: demands.sessionId }),
       ...checks,
