@@ -119,10 +119,15 @@ const WRITE_LOGIN = `
                 select 1 from oauth_grants before where before.id = oauth_grants.id and before.scope @> $10::text[]
               ) as current
   ), renewed as (
-    -- whoever remembers the account's sessions sees by their new versions, or by the grant's, that they are to be read again
+    -- whoever remembers the account's sessions sees by their new versions, or by the grant's, that they are to be read again;
+    -- they are not looked for where the profile is as before, as it mostly is
     update oauth_sessions s set account_id = s.account_id
-    from account join oauth_accounts before on before.id = account.id
-    where before.profile is distinct from $7::jsonb and s.account_id = account.id and s.token_hash is distinct from $27::bytea
+    from account
+    where exists (
+        select 1 from account join oauth_accounts before on before.id = account.id
+        where before.profile is distinct from $7::jsonb
+      )
+      and s.account_id = account.id and s.token_hash is distinct from $27::bytea
       and not exists (select 1 from granted where granted.id = s.grant_id)
   ), token as (
     insert into oauth_access_tokens (grant_id, audience, token, token_type, scope, issued_at, expires_at, dpop_key)
