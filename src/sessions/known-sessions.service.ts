@@ -10,18 +10,30 @@ import type { FoundSession } from './session-record.js';
  */
 const MAX_AGE = 60_000;
 
+/** Lookups that find nothing for each that does, up to which remembering pays: measured, what keeping costs of what finding saves. */
+const MOST_MISSES = 2;
+/** Where it does not pay, it is tried again after so many times the sessions of a generation. */
+const PAUSE = 4;
+
 interface Known {
   readonly found: FoundSession;
   /** Monotonic milliseconds. */
   readonly readAt: number;
 }
 
-/** At most `session.cacheSize` of them, in two generations: what was not used in the time of one is forgotten. */
+/**
+ * At most `session.cacheSize` of them, in two generations: what was not used in the time of one is forgotten. With many more
+ * sessions in use than that, hardly one is found again before it is forgotten; most are not even kept then.
+ */
 @Injectable()
 export class KnownSessions {
   readonly #generation: number;
   #young = new Map<string, Known>();
   #old = new Map<string, Known>();
+  #hits = 0;
+  #misses = 0;
+  /** So many are not kept. */
+  #pause = 0;
 
   constructor({ session }: ResolvedOptions) {
     // The coherent cache keeps the same sessions already.
@@ -37,7 +49,11 @@ export class KnownSessions {
   get(hash: string): FoundSession | undefined {
     const young = this.#young.get(hash);
     const known = young ?? this.#old.get(hash);
-    if (known === undefined) return undefined;
+    if (known === undefined) {
+      this.#misses++;
+      return undefined;
+    }
+    this.#hits++;
     if (performance.now() - known.readAt > MAX_AGE) {
       this.forget(hash);
       return undefined;
@@ -53,7 +69,8 @@ export class KnownSessions {
   set(hash: string, found: FoundSession, readAt: number): void {
     if (this.#generation === 0) return;
     this.forget(hash);
-    this.#keep(hash, { found, readAt });
+    if (this.#pause > 0) this.#pause--;
+    else this.#keep(hash, { found, readAt });
   }
 
   /** Forgets a session: it is no more, or has changed. */
@@ -66,6 +83,8 @@ export class KnownSessions {
     if (this.#young.size >= this.#generation) {
       this.#old = this.#young;
       this.#young = new Map();
+      if (this.#misses > this.#hits * MOST_MISSES) this.#pause = this.#generation * PAUSE;
+      this.#hits = this.#misses = 0;
     }
     this.#young.set(hash, known);
   }

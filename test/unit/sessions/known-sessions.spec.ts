@@ -42,6 +42,24 @@ describe('known sessions', () => {
     expect(sessions.get('other 50')).toBeUndefined();
   });
 
+  it('keeps only some while far more are in use than it has room for, and all again when they are fewer', () => {
+    const sessions = known({ cacheSize: 100 });
+    let kept = 0;
+    const use = (hash: string) => {
+      if (sessions.get(hash)) return true;
+      const before = sessions.size;
+      add(sessions, hash);
+      if (sessions.size !== before) kept++;
+      return false;
+    };
+    for (let i = 0; i < 5_000; i++) use(`one of many ${i}`);
+    expect(kept).toBeGreaterThan(500);
+    expect(kept).toBeLessThan(1_500);
+    let found = 0;
+    for (let i = 0; i < 1_000; i++) if (use(`one of few ${i % 40}`)) found++;
+    expect(found).toBeGreaterThan(700);
+  });
+
   it('replaces and forgets', () => {
     const sessions = known({ cacheSize: 10 });
     add(sessions, 'a');
