@@ -39,7 +39,7 @@ const CROWD_OUT = `
     and consumed_at is null
   )`;
 
-const INSERT = `
+const REMEMBER = `
   insert into oauth_states (state_hash, browser_hash, provider, payload, return_to, session_id, expires_at)
   select $1::bytea, $2::bytea, $3::text, $4::text, $5::text, $6::uuid, now() + make_interval(secs => $7::double precision)
   where case when $8::bigint <= 10000
@@ -47,6 +47,8 @@ const INSERT = `
     else (select reltuples from pg_class where oid = 'oauth_states'::regclass) < $8::bigint
   end
   returning 1 as inserted`;
+
+const REMEMBER_AND_CROWD_OUT = CROWD_OUT + REMEMBER;
 
 /** Pending logins. */
 @Injectable()
@@ -69,10 +71,11 @@ export class StateRepository {
       maxPending: number;
     },
   ): Promise<boolean> {
-    const values: unknown[] = [row.stateHash, row.browserHash, row.provider, row.payload, row.returnTo, row.sessionId];
-    values.push(row.lifetime, row.maxPending);
-    const [text, more] = row.maxPerBrowser === null ? [INSERT, []] : [CROWD_OUT + INSERT, [row.maxPerBrowser - 1]];
-    const inserted = await this.database.query(text, [...values, ...more], { prepared: true });
+    const { stateHash, browserHash, provider, payload, returnTo, sessionId, lifetime, maxPending, maxPerBrowser } = row;
+    const values = [stateHash, browserHash, provider, payload, returnTo, sessionId, lifetime, maxPending];
+    const inserted = await (maxPerBrowser === null
+      ? this.database.query(REMEMBER, values, { prepared: true })
+      : this.database.query(REMEMBER_AND_CROWD_OUT, [...values, maxPerBrowser - 1], { prepared: true }));
     return inserted.length > 0;
   }
 
