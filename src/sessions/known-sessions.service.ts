@@ -49,15 +49,12 @@ export class KnownSessions {
   get(hash: string): FoundSession | undefined {
     const young = this.#young.get(hash);
     const known = young ?? this.#old.get(hash);
-    if (known === undefined) {
+    if (known === undefined || performance.now() - known.readAt > MAX_AGE) {
       this.#misses++;
+      if (known) this.forget(hash);
       return undefined;
     }
     this.#hits++;
-    if (performance.now() - known.readAt > MAX_AGE) {
-      this.forget(hash);
-      return undefined;
-    }
     if (!young) {
       this.#old.delete(hash);
       this.#keep(hash, known);
@@ -81,9 +78,11 @@ export class KnownSessions {
 
   #keep(hash: string, known: Known): void {
     if (this.#young.size >= this.#generation) {
+      // Not judged before there was as much to find as there is room for: at first everything is missing.
+      const full = this.#old.size > 0;
       this.#old = this.#young;
       this.#young = new Map();
-      if (this.#misses > this.#hits * MOST_MISSES) this.#pause = this.#generation * PAUSE;
+      if (full && this.#misses > this.#hits * MOST_MISSES) this.#pause = this.#generation * PAUSE;
       this.#hits = this.#misses = 0;
     }
     this.#young.set(hash, known);

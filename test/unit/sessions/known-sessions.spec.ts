@@ -60,6 +60,15 @@ describe('known sessions', () => {
     expect(found).toBeGreaterThan(700);
   });
 
+  it('is not put off by a beginning at which everything is missing', () => {
+    const sessions = known({ cacheSize: 100 });
+    const all = Array.from({ length: 60 }, (_, i) => `session ${i}`);
+    for (const hash of all) if (!sessions.get(hash)) add(sessions, hash);
+    // Beyond the first generation, too.
+    expect(sessions.size).toBe(60);
+    expect(all.slice(50).every((hash) => sessions.get(hash))).toBe(true);
+  });
+
   it('replaces and forgets', () => {
     const sessions = known({ cacheSize: 10 });
     add(sessions, 'a');
