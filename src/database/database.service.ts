@@ -7,6 +7,7 @@ import type { DataSource } from 'typeorm';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { asOAuthError, isConflict, isConnectionFault } from './faults.js';
 import { boundConnecting, Deadline, PoolLine } from './pool-line.js';
+import { type Done, send, sendBehind, type Statement } from './statement.js';
 
 /** Injection token of the DataSource that the `dataSource` option names. */
 export const OAUTH_DATA_SOURCE = Symbol('OAUTH_DATA_SOURCE');
@@ -33,15 +34,6 @@ export interface QueryOptions {
 
 /** Attempts of a transaction that hit a deadlock or serialization failure. */
 const CONFLICT_ATTEMPTS = 3;
-
-/** One statement as it is sent. */
-interface Statement {
-  readonly text: string;
-  readonly values?: readonly unknown[];
-  readonly name?: string | undefined;
-  /** Milliseconds. @defaultValue the option `databaseTimeout` */
-  readonly timeout?: number;
-}
 
 /** One run of a transaction. */
 interface Transaction<T> {
@@ -97,10 +89,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
     const name = options.prepared ? (this.#known ? this.#nameOf(text) : await this.statementName(text)) : undefined;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.withClient(
-          deadline,
-          async (client) => (await this.send<Row>(client, { text, values, name, timeout: deadline.forStatement })).rows,
-        );
+        return await this.#once<Row>({ text, values, name, timeout: deadline.forStatement }, deadline);
       } catch (error) {
         if (options.retry && attempt === 0 && isConnectionFault(error) && deadline.left > 0) continue;
         throw asOAuthError(error);
@@ -109,8 +98,8 @@ export class Database implements Queryable, OnApplicationBootstrap {
   }
 
   /**
-   * Runs a transaction. The advisory locks are taken together with BEGIN, in one round trip, so that later statements
-   * judge under them (READ COMMITTED takes a new snapshot per statement). It is run again after a deadlock or
+   * Runs a transaction. BEGIN, the advisory locks and the first statement are one round trip; statements judge under
+   * the locks (READ COMMITTED takes a new snapshot for each). It is run again after a deadlock or
    * serialization failure, and once when the connection was lost before COMMIT was sent: then nothing was done.
    * @param locks keys of `pg_advisory_xact_lock`, taken in the order given
    */
@@ -166,42 +155,55 @@ export class Database implements Queryable, OnApplicationBootstrap {
   }
 
   private async transact<T>(client: PoolClient, { locks, work, deadline, progress }: Transaction<T>): Promise<T> {
-    const take = locks.map((key) => `; select pg_advisory_xact_lock(${key})`).join('');
+    const { databaseTimeout: timeout } = this.options;
+    let begun = false;
+    const tx: Queryable = {
+      query: async <Row extends QueryResultRow>(
+        text: string,
+        values: readonly unknown[] = [],
+        { prepared }: Pick<QueryOptions, 'prepared'> = {},
+      ) => {
+        const statement = { text, values, name: prepared && this.#known ? this.#nameOf(text) : undefined, timeout };
+        if (begun) return (await this.send<Row>(client, statement)).rows;
+        begun = true;
+        // Getting a connection and beginning share one allowance; from then on the server has shown that it lives.
+        const take = locks.map((key) => `; select pg_advisory_xact_lock(${key})`).join('');
+        const first = { text: `begin${take}`, timeout: deadline.forStatement };
+        return (await sendBehind<Row>(this.postgres.Query, client, { first, statement })).rows;
+      },
+    };
     try {
-      // Getting a connection and beginning share one allowance; from here on the server has shown that it lives.
-      await this.send(client, { text: `begin${take}`, timeout: deadline.forStatement });
-      const tx: Queryable = {
-        query: async <Row extends QueryResultRow>(
-          text: string,
-          values: readonly unknown[] = [],
-          { prepared }: Pick<QueryOptions, 'prepared'> = {},
-        ) => {
-          const name = prepared && this.#known ? this.#nameOf(text) : undefined;
-          return (await this.send<Row>(client, { text, values, name })).rows;
-        },
-      };
       const result = await work(tx);
-      progress.committing = true;
-      await this.send(client, { text: 'commit' });
+      progress.committing = begun;
+      if (begun) await this.send(client, { text: 'commit', timeout });
       return result;
     } catch (error) {
-      if (!isConnectionFault(error))
-        await this.send(client, { text: 'rollback' }).catch(() => this.#broken.add(client));
+      if (begun && !isConnectionFault(error))
+        await this.send(client, { text: 'rollback', timeout }).catch(() => this.#broken.add(client));
       throw error;
     }
   }
 
-  private send<Row extends QueryResultRow>(
-    client: PoolClient,
-    { text, values, name, timeout = this.options.databaseTimeout }: Statement,
-  ): Promise<QueryResult<Row>> {
+  private send<Row extends QueryResultRow>(client: PoolClient, statement: Statement): Promise<QueryResult<Row>> {
     return new Promise((resolve, reject) => {
-      // A configuration would be copied descriptor by descriptor, which costs more than sending it: the query itself is not.
-      const query = new this.postgres.Query(text, values && [...values], (error: Error | undefined, result) =>
-        error ? reject(error) : resolve(result as QueryResult<Row>),
-      );
-      // pg takes query_timeout per query; its types know it only for whole connections.
-      client.query(Object.assign(query, { name, query_timeout: timeout }));
+      const done: Done<Row> = (error, result) => (error ? reject(error) : resolve(result!));
+      send(this.postgres.Query, client, { statement, done });
+    });
+  }
+
+  /** One statement over a connection of its own. This is what a request waits for most: it makes one promise, not one a step. */
+  #once<Row extends QueryResultRow>(statement: Statement, deadline: Deadline): Promise<Row[]> {
+    return new Promise((resolve, reject) => {
+      this.#line.lend(deadline, (fault, client) => {
+        if (!client) return reject(fault!);
+        client.on('error', ignore);
+        const done: Done<Row> = (error, result) => {
+          this.#giveBack(client, error);
+          if (error) reject(error);
+          else resolve(result!.rows);
+        };
+        send(this.postgres.Query, client, { statement, done });
+      });
     });
   }
 
@@ -216,12 +218,16 @@ export class Database implements Queryable, OnApplicationBootstrap {
       fault = error;
       throw error;
     } finally {
-      // A connection that failed or is still busy with a timed-out statement must not go back to the pool.
-      const destroyed = this.#broken.has(client) || (fault !== undefined && isConnectionFault(fault));
-      // One that is being destroyed may still have something to say.
-      if (!destroyed) client.removeListener('error', ignore);
-      client.release(destroyed);
+      this.#giveBack(client, fault);
     }
+  }
+
+  #giveBack(client: PoolClient, fault: unknown): void {
+    // A connection that failed or is still busy with a timed-out statement must not go back to the pool.
+    const destroyed = this.#broken.has(client) || (fault !== undefined && isConnectionFault(fault));
+    // One that is being destroyed may still have something to say.
+    if (!destroyed) client.removeListener('error', ignore);
+    client.release(destroyed);
   }
 
   #deadline(within = this.options.databaseTimeout): Deadline {
