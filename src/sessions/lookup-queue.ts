@@ -24,6 +24,11 @@ export class LookupQueue<Asked extends Waiter<never>> {
   /** @param send answers a batch; when it throws, the whole batch fails with its error */
   constructor(private readonly send: (batch: Asked[]) => Promise<void>) {}
 
+  /** True while nobody waits for an answer. */
+  get isIdle(): boolean {
+    return this.#inFlight === 0;
+  }
+
   /** Puts a question into the next query, which {@link flush} sends. */
   add(asked: Asked): void {
     this.#waiting.push(asked);

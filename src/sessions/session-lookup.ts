@@ -46,7 +46,9 @@ export class SessionLookup {
    */
   find<T>(token: string, use: (found: FoundSession | null) => T | Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#turn.add({ token, resolve: answering({ use, resolve, reject }), reject });
+      const question = { token, resolve: answering({ use, resolve, reject }), reject };
+      if (this.#isQuiet) this.#begin([question]);
+      else this.#turn.add(question);
     });
   }
 
@@ -55,6 +57,11 @@ export class SessionLookup {
     const asOf = performance.now();
     const [row] = await this.sessions.findLiveById(id);
     return row ? foundIn(row, asOf) : null;
+  }
+
+  /** Nobody else is being answered by the database: waiting for the end of the turn would be in vain, most likely. */
+  get #isQuiet(): boolean {
+    return this.cache.size === 0 && this.#turn.isEmpty && this.#checking.isIdle && this.#reading.isIdle;
   }
 
   #begin(questions: readonly Question[]): void {

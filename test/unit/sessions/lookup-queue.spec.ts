@@ -185,21 +185,21 @@ describe('questions of one turn', () => {
     ]);
   });
 
-  it('are not kept waiting for others while they come one at a time', async () => {
-    const turns: number[][] = [];
-    const gathered = new Turn<number>((numbers) => turns.push([...numbers]));
-    gathered.add(1);
+  it('are not kept waiting for others where nobody waits for the database; what comes meanwhile goes together', async () => {
+    const asked: number[] = [];
+    const answers: (() => void)[] = [];
+    const findLive = (keys: string[]) => {
+      asked.push(keys.length);
+      return new Promise((resolve) => answers.push(() => resolve([])));
+    };
+    const sessions = lookup({ size: 0, get: () => undefined }, { findLive });
+    const found = ['one', 'two', 'three'].map((token) => sessions.find(token, (session) => session));
+    expect(asked).toEqual([1]);
     await turn();
-    gathered.add(2);
-    expect(turns).toEqual([[1], [2]]);
-    // Whoever comes in the same turn all the same goes with the others.
-    gathered.add(3);
-    gathered.add(4);
-    expect(turns).toHaveLength(2);
-    await turn();
-    gathered.add(5);
-    expect(turns).toEqual([[1], [2], [3, 4]]);
-    await turn();
-    expect(turns).toEqual([[1], [2], [3, 4], [5]]);
+    expect(asked).toEqual([1, 2]);
+    answers.forEach((answer) => answer());
+    expect(await Promise.all(found)).toEqual([null, null, null]);
+    void sessions.find('four', (session) => session);
+    expect(asked).toEqual([1, 2, 1]);
   });
 });
