@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { s256, sha256 } from '../crypto/digest.js';
-import { isToken, randomToken } from '../crypto/random.js';
+import { isToken, randomTokens } from '../crypto/random.js';
 import { UnknownKeyError } from '../crypto/key-ring.js';
 import { type SealContext, Sealer } from '../crypto/sealing.js';
 import { ERROR_CODES, type OAuthErrorCode } from '../errors/error-codes.js';
@@ -64,8 +64,8 @@ export class StateService {
 
   /** Fresh random values for one attempt: 256 bits each. */
   draw(): Attempt {
-    const codeVerifier = randomToken();
-    return { state: randomToken(), codeVerifier, codeChallenge: s256(codeVerifier), nonce: randomToken() };
+    const [state, codeVerifier, nonce] = randomTokens(3) as [string, string, string];
+    return { state, codeVerifier, codeChallenge: s256(codeVerifier), nonce };
   }
 
   /**

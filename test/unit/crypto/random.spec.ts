@@ -1,7 +1,7 @@
 // Opaque values: 256 bits from the operating system's generator, one spelling each; redacted objects.
 import { inspect } from 'node:util';
 import { s256, sha256, lockKey } from '../../../src/crypto/digest.js';
-import { isId, isToken, randomId, randomToken } from '../../../src/crypto/random.js';
+import { isId, isToken, randomId, randomToken, randomTokens } from '../../../src/crypto/random.js';
 import { Redacted } from '../../../src/crypto/redacted.js';
 
 describe('random values', () => {
@@ -31,6 +31,14 @@ describe('random values', () => {
     const verifiers = new Set(Array.from({ length: 10_000 }, randomToken));
     expect(verifiers.size).toBe(10_000);
     for (const verifier of verifiers) expect(verifier).toMatch(/^[A-Za-z0-9_-]{43}$/);
+  });
+
+  it('D-001 values drawn at once are as many, each whole, and all differ', () => {
+    const drawn = Array.from({ length: 1_000 }, () => randomTokens(3)).flat();
+    expect(new Set(drawn).size).toBe(3_000);
+    expect(drawn.every(isToken)).toBe(true);
+    // No part of one is a part of another.
+    expect(new Set(drawn.flatMap((token) => [token.slice(0, 21), token.slice(21, 42)])).size).toBe(6_000);
   });
 
   it('D-005 one spelling per value', () => {
