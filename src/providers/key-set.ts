@@ -1,12 +1,6 @@
 // A provider's public keys, and signatures checked with them. Fetched again for an unknown `kid` at once, but boundedly.
-import {
-  compactVerify,
-  createLocalJWKSet,
-  decodeProtectedHeader,
-  errors,
-  type JSONWebKeySet,
-  type JWTHeaderParameters,
-} from 'jose';
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters } from 'jose';
+import { assertSigned, type Finder, type Jws, parsedJws } from './jws.js';
 import { ProviderError, outline } from './provider-fault.js';
 import { parseJsonObject } from './strict-json.js';
 
@@ -18,10 +12,6 @@ const MAX_STALE = 3_600_000;
 const COOLDOWN = 10_000;
 /** More keys than this are no key set but an attack. */
 const MAX_KEYS = 100;
-/** Most keys tried for one token. */
-const MAX_CANDIDATES = 10;
-
-type Finder = ReturnType<typeof createLocalJWKSet>;
 
 /** The cached key set of one issuer. */
 export class KeySet {
@@ -52,36 +42,30 @@ export class KeySet {
     algorithms: readonly string[],
   ): Promise<{ header: JWTHeaderParameters; payload: Uint8Array }> {
     try {
-      const { alg, crit } = decodeProtectedHeader(jws);
       // Judged before any key is fetched: a token that cannot pass costs nobody a request.
-      if (typeof alg !== 'string' || !algorithms.includes(alg))
-        throw new errors.JOSEAlgNotAllowed(`algorithm is not among ${algorithms.join(', ')}`);
-      if (crit !== undefined) throw new errors.JOSENotSupported('critical header parameters are not supported');
+      const parsed = parsedJws(jws, algorithms);
       const before = this.#keys;
       const find = await this.#current();
       // Keys fetched a moment ago, for this very token, are as good as they get.
-      return await this.#verifyWith(jws, algorithms, { find, fresh: this.#keys !== before });
+      await this.#assertSigned(parsed, { find, fresh: this.#keys !== before });
+      return parsed;
     } catch (error) {
       if (error instanceof ProviderError) throw error;
       throw new ProviderError('invalid_id_token', { provider: this.provider, cause: outline(error) });
     }
   }
 
-  async #verifyWith(
-    jws: string,
-    algorithms: readonly string[],
-    { find, fresh }: { find: Finder; fresh: boolean },
-  ): Promise<{ header: JWTHeaderParameters; payload: Uint8Array }> {
-    const options = { algorithms: [...algorithms] };
-    const verified = await verifyWithAny(jws, find, options).catch(async (error: unknown) => {
+  async #assertSigned(jws: Jws, { find, fresh }: { find: Finder; fresh: boolean }): Promise<void> {
+    try {
+      await assertSigned(jws, find);
+    } catch (error) {
       // A key may have been replaced under its old name, or have none: then the signature fails instead.
       const outdated =
         error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWSSignatureVerificationFailed;
       if (!outdated || fresh || this.now() - this.#lastForced < COOLDOWN) throw error;
       this.#lastForced = this.now();
-      return verifyWithAny(jws, await this.#fetch(), options);
-    });
-    return { header: verified.protectedHeader, payload: verified.payload };
+      await assertSigned(jws, await this.#fetch());
+    }
   }
 
   async #current(): Promise<Finder> {
@@ -108,29 +92,6 @@ export class KeySet {
       })
       .finally(() => (this.#fetching = undefined));
     return this.#fetching;
-  }
-}
-
-/** Several keys may fit where names are missing or shared: each is tried, as long as they are few. */
-async function verifyWithAny(
-  jws: string,
-  find: Finder,
-  options: { algorithms: string[] },
-): ReturnType<typeof compactVerify> {
-  try {
-    return await compactVerify(jws, find, options);
-  } catch (error) {
-    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
-    let tried = 0;
-    for await (const key of error) {
-      if (++tried > MAX_CANDIDATES) break;
-      try {
-        return await compactVerify(jws, key, options);
-      } catch (failure) {
-        if (!(failure instanceof errors.JWSSignatureVerificationFailed)) throw failure;
-      }
-    }
-    throw new errors.JWSSignatureVerificationFailed();
   }
 }
 
