@@ -31,6 +31,12 @@ const SCHEMES = new Map<string, Scheme>([
   ['EdDSA', ED25519],
 ]);
 
+/**
+ * Sizes of RSA keys, bits: what is shorter can be factored (RFC 7518 §3.3), what is longer, or has a long exponent, costs
+ * everybody else's time.
+ */
+const RSA = { shortest: 2_048, longest: 8_192, exponent: 2n ** 32n };
+
 /** The same keys as Node's crypto takes them. */
 const keyObjects = new WeakMap<webcrypto.CryptoKey, KeyObject>();
 
@@ -46,7 +52,14 @@ export function isSignature(
   const scheme = SCHEMES.get(alg);
   const keyObject = keyObjects.get(key) ?? KeyObject.from(key);
   keyObjects.set(key, keyObject);
-  if (!scheme || keyObject.type !== 'public' || keyObject.asymmetricKeyType !== scheme.keyType) return false;
-  if (scheme.curve !== undefined && keyObject.asymmetricKeyDetails?.namedCurve !== scheme.curve) return false;
+  if (!scheme || keyObject.type !== 'public' || !fits(keyObject, scheme)) return false;
   return verify(scheme.hash, signed, { key: keyObject, ...scheme.input }, signature);
+}
+
+/** True for a key of the scheme's kind and of fair size. */
+function fits({ asymmetricKeyType, asymmetricKeyDetails: details = {} }: KeyObject, scheme: Scheme): boolean {
+  if (asymmetricKeyType !== scheme.keyType || details.namedCurve !== scheme.curve) return false;
+  if (scheme.keyType !== 'rsa') return true;
+  const { modulusLength = 0, publicExponent = RSA.exponent } = details;
+  return modulusLength >= RSA.shortest && modulusLength <= RSA.longest && publicExponent < RSA.exponent;
 }
