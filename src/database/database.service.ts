@@ -7,7 +7,6 @@ import type { DataSource } from 'typeorm';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { asOAuthError, isConflict, isConnectionFault } from './faults.js';
 import { boundConnecting, Deadline, PoolLine } from './pool-line.js';
-import { type Done, send, sendBehind, type Statement } from './statement.js';
 
 /** Injection token of the DataSource that the `dataSource` option names. */
 export const OAUTH_DATA_SOURCE = Symbol('OAUTH_DATA_SOURCE');
@@ -35,6 +34,18 @@ export interface QueryOptions {
 /** Attempts of a transaction that hit a deadlock or serialization failure. */
 const CONFLICT_ATTEMPTS = 3;
 
+/** One statement as it is sent. */
+interface Statement {
+  readonly text: string;
+  readonly values?: readonly unknown[];
+  readonly name?: string | undefined;
+  /** Milliseconds. @defaultValue the option `databaseTimeout` */
+  readonly timeout?: number;
+}
+
+/** Whatever the default of the database is: in another level, the lock's own statement would fix what all later ones see. */
+const BEGIN = 'begin isolation level read committed';
+
 /** One run of a transaction. */
 interface Transaction<T> {
   readonly locks: readonly bigint[];
@@ -43,9 +54,6 @@ interface Transaction<T> {
   /** Whether COMMIT was sent: from then on, nobody knows what a lost connection means. */
   readonly progress: { committing: boolean };
 }
-
-/** The query under way, or the next one, fails with the same error. */
-function ignore(): void {}
 
 /** Access to Postgres over the pool of the application's DataSource. Throws {@link OAuthError} only. */
 @Injectable()
@@ -89,7 +97,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
     const name = options.prepared ? (this.#known ? this.#nameOf(text) : await this.statementName(text)) : undefined;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#once<Row>({ text, values, name, timeout: deadline.forStatement }, deadline);
+        return await this.#once<Row>({ text, values, name }, deadline);
       } catch (error) {
         if (options.retry && attempt === 0 && isConnectionFault(error) && deadline.left > 0) continue;
         throw asOAuthError(error);
@@ -98,8 +106,8 @@ export class Database implements Queryable, OnApplicationBootstrap {
   }
 
   /**
-   * Runs a transaction. BEGIN, the advisory locks and the first statement are one round trip; statements judge under
-   * the locks (READ COMMITTED takes a new snapshot for each). It is run again after a deadlock or
+   * Runs a transaction. The advisory locks are taken together with BEGIN, in one round trip, so that later statements
+   * judge under them (READ COMMITTED takes a new snapshot per statement). It is run again after a deadlock or
    * serialization failure, and once when the connection was lost before COMMIT was sent: then nothing was done.
    * @param locks keys of `pg_advisory_xact_lock`, taken in the order given
    */
@@ -155,63 +163,70 @@ export class Database implements Queryable, OnApplicationBootstrap {
   }
 
   private async transact<T>(client: PoolClient, { locks, work, deadline, progress }: Transaction<T>): Promise<T> {
-    const { databaseTimeout: timeout } = this.options;
-    let begun = false;
-    const tx: Queryable = {
-      query: async <Row extends QueryResultRow>(
-        text: string,
-        values: readonly unknown[] = [],
-        { prepared }: Pick<QueryOptions, 'prepared'> = {},
-      ) => {
-        const statement = { text, values, name: prepared && this.#known ? this.#nameOf(text) : undefined, timeout };
-        if (begun) return (await this.send<Row>(client, statement)).rows;
-        begun = true;
-        // Getting a connection and beginning share one allowance; from then on the server has shown that it lives.
-        const take = locks.map((key) => `; select pg_advisory_xact_lock(${key})`).join('');
-        const first = { text: `begin${take}`, timeout: deadline.forStatement };
-        return (await sendBehind<Row>(this.postgres.Query, client, { first, statement })).rows;
-      },
-    };
+    const take = locks.map((key) => `; select pg_advisory_xact_lock(${key})`).join('');
     try {
+      // Getting a connection and beginning share one allowance; from here on the server has shown that it lives.
+      await this.send(client, { text: `${BEGIN}${take}`, timeout: deadline.forStatement });
+      const tx: Queryable = {
+        query: async <Row extends QueryResultRow>(
+          text: string,
+          values: readonly unknown[] = [],
+          { prepared }: Pick<QueryOptions, 'prepared'> = {},
+        ) => {
+          const name = prepared && this.#known ? this.#nameOf(text) : undefined;
+          return (await this.send<Row>(client, { text, values, name })).rows;
+        },
+      };
       const result = await work(tx);
-      progress.committing = begun;
-      if (begun) await this.send(client, { text: 'commit', timeout });
+      progress.committing = true;
+      await this.send(client, { text: 'commit' });
       return result;
     } catch (error) {
-      if (begun && !isConnectionFault(error))
-        await this.send(client, { text: 'rollback', timeout }).catch(() => this.#broken.add(client));
+      if (!isConnectionFault(error))
+        await this.send(client, { text: 'rollback' }).catch(() => this.#broken.add(client));
       throw error;
     }
   }
 
   private send<Row extends QueryResultRow>(client: PoolClient, statement: Statement): Promise<QueryResult<Row>> {
     return new Promise((resolve, reject) => {
-      const done: Done<Row> = (error, result) => (error ? reject(error) : resolve(result!));
-      send(this.postgres.Query, client, { statement, done });
+      this.#submit<Row>(client, statement, (error, result) => (error ? reject(error) : resolve(result!)));
     });
   }
 
-  /** One statement over a connection of its own. This is what a request waits for most: it makes one promise, not one a step. */
+  /** One statement over a connection of its own. Requests wait for this most: it makes one promise, not one for each step. */
   #once<Row extends QueryResultRow>(statement: Statement, deadline: Deadline): Promise<Row[]> {
     return new Promise((resolve, reject) => {
       this.#line.lend(deadline, (fault, client) => {
         if (!client) return reject(fault!);
-        client.on('error', ignore);
-        const done: Done<Row> = (error, result) => {
+        let told = false;
+        // What is left is left after the wait for the connection.
+        this.#submit<Row>(client, { ...statement, timeout: deadline.forStatement }, (error, result) => {
+          // pg tells of a value that it cannot send, and then once more of the answer to what it did send.
+          if (told) return;
+          told = true;
           this.#giveBack(client, error);
           if (error) reject(error);
           else resolve(result!.rows);
-        };
-        send(this.postgres.Query, client, { statement, done });
+        });
       });
     });
+  }
+
+  #submit<Row extends QueryResultRow>(
+    client: PoolClient,
+    { text, values, name, timeout = this.options.databaseTimeout }: Statement,
+    done: (error: Error | undefined, result?: QueryResult<Row>) => void,
+  ): void {
+    // A configuration would be copied descriptor by descriptor, which costs more than sending it: the query itself is not.
+    const query = new this.postgres.Query(text, values && [...values], done);
+    // pg takes query_timeout per query; its types know it only for whole connections.
+    client.query(Object.assign(query, { name, query_timeout: timeout }));
   }
 
   private async withClient<T>(deadline: Deadline, work: (client: PoolClient) => Promise<T>): Promise<T> {
     const client = await this.#line.take(deadline);
     let fault: unknown;
-    // A connection that dies between two statements says so by an event, which nobody else listens to.
-    client.on('error', ignore);
     try {
       return await work(client);
     } catch (error) {
@@ -222,12 +237,10 @@ export class Database implements Queryable, OnApplicationBootstrap {
     }
   }
 
+  /** A connection that failed or is still busy with a timed-out statement must not go back to the pool. */
   #giveBack(client: PoolClient, fault: unknown): void {
-    // A connection that failed or is still busy with a timed-out statement must not go back to the pool.
     const destroyed = this.#broken.has(client) || (fault !== undefined && isConnectionFault(fault));
-    // One that is being destroyed may still have something to say.
-    if (!destroyed) client.removeListener('error', ignore);
-    client.release(destroyed);
+    this.#line.giveBack(client, destroyed);
   }
 
   #deadline(within = this.options.databaseTimeout): Deadline {

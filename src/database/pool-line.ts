@@ -28,6 +28,20 @@ export class Deadline {
 /** Gets a connection, or the reason why there is none. */
 type Use = (fault: Error | undefined, client?: PoolClient) => void;
 
+/**
+ * A connection that dies between two statements says so by an event, which nobody else listens to. The query under way, or
+ * the next one, fails with the same error.
+ */
+function ignore(): void {}
+
+/** Asks the pool. It is listened for faults from the very moment that the pool does not any more. */
+function connect(pool: Pool, use: Use): void {
+  pool.connect((fault, client) => {
+    client?.on('error', ignore);
+    use(fault, client);
+  });
+}
+
 /** Gives out connections. */
 export class PoolLine {
   /** Places in the pool's own queue whose owners gave up; whoever comes next takes one over. */
@@ -46,11 +60,17 @@ export class PoolLine {
     });
   }
 
+  /** Takes a connection back. @param destroyed it is of no use any more, and may still have something to say */
+  giveBack(client: PoolClient, destroyed = false): void {
+    if (!destroyed) client.removeListener('error', ignore);
+    client.release(destroyed);
+  }
+
   /** As {@link take}, and tells `use` once: who asks for every request makes fewer promises. */
   lend(deadline: Deadline, use: Use): void {
     const pool = this.pool();
     if (!pool) use(new Error('no connection: the DataSource is not initialized'));
-    else if (this.#abandoned.size === 0 && pool.idleCount > pool.waitingCount) atOnce(pool, use);
+    else if (this.#abandoned.size === 0 && pool.idleCount > pool.waitingCount) this.#atOnce(pool, use);
     else
       this.#inLine(pool, deadline).then(
         (client) => use(undefined, client),
@@ -59,7 +79,11 @@ export class PoolLine {
   }
 
   async #inLine(pool: Pool, deadline: Deadline): Promise<PoolClient> {
-    const place = this.#takeOver() ?? pool.connect();
+    const place =
+      this.#takeOver() ??
+      new Promise<PoolClient>((resolve, reject) => {
+        connect(pool, (fault, client) => (client ? resolve(client) : reject(fault!)));
+      });
     let timer: NodeJS.Timeout | undefined;
     let late = false;
     const tooLate = new Promise<never>((_, reject) => {
@@ -76,6 +100,24 @@ export class PoolLine {
     }
   }
 
+  /**
+   * An idle connection that nobody waits for. It comes in this turn of the event loop, so that no watch need be set; only a
+   * pool that is ended in the same turn serves nobody any more, and says so to nobody.
+   */
+  #atOnce(pool: Pool, use: Use): void {
+    let told = false;
+    connect(pool, (fault, client) => {
+      if (told) return client && this.giveBack(client);
+      told = true;
+      use(fault, client);
+    });
+    process.nextTick(() => {
+      if (told || !pool.ending) return;
+      told = true;
+      use(new Error('Cannot use a pool after calling end on the pool'));
+    });
+  }
+
   #takeOver(): Promise<PoolClient> | undefined {
     const [place] = this.#abandoned;
     if (place) this.#abandoned.delete(place);
@@ -87,28 +129,11 @@ export class PoolLine {
     this.#abandoned.add(place);
     place.then(
       (client) => {
-        if (this.#abandoned.delete(place)) client.release();
+        if (this.#abandoned.delete(place)) this.giveBack(client);
       },
       () => this.#abandoned.delete(place),
     );
   }
-}
-
-/**
- * An idle connection that nobody waits for. It comes in this turn of the event loop, so that no watch need be set; only a
- * pool that is ended in the same turn serves nobody any more, and says so to nobody.
- */
-function atOnce(pool: Pool, use: Use): void {
-  let told = false;
-  const tell: Use = (fault, client) => {
-    if (told) return client?.release();
-    told = true;
-    use(fault, client);
-  };
-  pool.connect((fault, client) => tell(fault, client));
-  process.nextTick(() => {
-    if (pool.ending) tell(new Error('Cannot use a pool after calling end on the pool'));
-  });
 }
 
 /** What pg-pool has besides its types. */

@@ -52,11 +52,13 @@ describe.each([
       const statements = await statementsOf(() => at.callback(browser, url));
       // onLogin is told of the account and of whoever is logged in: one question each.
       expect(statements.filter((sql) => !/^(begin|commit)/.test(sql)).length).toBeLessThanOrEqual(2 + 2 * more);
-      expect(statements.filter((sql) => /^begin; select pg_advisory_xact_lock/.test(sql))).toHaveLength(1);
+      expect(
+        statements.filter((sql) => /^begin isolation level read committed; select pg_advisory_xact_lock/.test(sql)),
+      ).toHaveLength(1);
       if (more === 0) {
         expect(statements.map((sql) => sql.split(' ', 2).join(' '))).toEqual([
           'with pending',
-          'begin; select',
+          'begin isolation',
           'with logged_out',
           'commit',
         ]);
