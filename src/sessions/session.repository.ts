@@ -36,7 +36,7 @@ const JOINED = `from oauth_sessions s left join oauth_grants g on g.id = s.grant
 
 /** Where one is asked for, nothing is gathered or put together: as cheap as the plainest lookup. */
 const CHECK_ONE = `
-  select ${milliseconds('now()')} as now, s.xmin as session, g.xmin as granted ${JOINED} and s.token_hash = $1::bytea`;
+  select ${milliseconds('now()')} as now, s.xmin::text as session, g.xmin::text as granted ${JOINED} and s.token_hash = $1::bytea`;
 
 /**
  * Of the sessions asked for, those that are alive, in one short text: the number of the question and the version. One row
