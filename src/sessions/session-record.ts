@@ -52,8 +52,8 @@ export type SessionRow = readonly [
 /** A record, and the clock by which it is judged. */
 export interface FoundSession {
   readonly record: SessionRecord;
-  /** Which versions of the session's row and of its grant's were read; empty in the coherent cache, which is told of changes. */
-  readonly version: string;
+  /** Which versions of the session's row and of its grant's this is; empty in the coherent cache, which is told of changes. */
+  version: string;
   /** What to add to the monotonic clock to have the database's, milliseconds: never behind it. */
   clock: number;
   /** When the session was last seen, by the database clock: as its row said, or noted here since. */
@@ -84,6 +84,14 @@ export function foundIn(row: SessionRow, asOf: number): FoundSession {
     grant_version: row[18],
   };
   return { record, version: row[20], clock: row[19] - asOf, seenAt: record.last_seen_at };
+}
+
+/**
+ * Takes a version of the session's row that differs in nothing but its touch for the one that was read. Where somebody else
+ * had changed the row before, nothing is taken for anything, and the session is read again.
+ */
+export function takeTouched(found: FoundSession, { before, after }: { before: string; after: string }): void {
+  if (found.version.startsWith(`${before} `)) found.version = after + found.version.slice(before.length);
 }
 
 /** The time by the database clock, counted on from a lookup. Milliseconds since the epoch. */

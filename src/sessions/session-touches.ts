@@ -1,7 +1,7 @@
 // Sliding expiry, written behind: touches are gathered and written in one statement at intervals.
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { databaseNow, type FoundSession } from './session-record.js';
+import { databaseNow, type FoundSession, takeTouched } from './session-record.js';
 import { SessionRepository } from './session.repository.js';
 
 /** Most touches in one statement. */
@@ -60,13 +60,18 @@ export class SessionTouches implements OnApplicationShutdown {
       .then(async () => {
         for (let start = 0; start < touches.length; start += MAX_BATCH) {
           const batch = touches.slice(start, start + MAX_BATCH);
-          await this.sessions.touch(
+          const touched = await this.sessions.touch(
             batch.map(({ found, at }) => ({ id: found.record.id, seen: new Date(at) })),
             this.options.session.idleTimeout,
           );
-          // What stays in memory is not read again for it. What is urgent stays due until its row says that it was written:
-          // rows that somebody holds are passed over.
-          for (const { found, at, urgent } of batch) if (!urgent) found.seenAt = at;
+          const written = new Map(touched.map((row) => [row.id, row]));
+          for (const { found, at, urgent } of batch) {
+            const row = written.get(found.record.id);
+            // What stays in memory is not read again for it. Rows that somebody holds are passed over; what is urgent stays
+            // due until it is written.
+            if (row || !urgent) found.seenAt = at;
+            if (row) takeTouched(found, row);
+          }
         }
       })
       .catch((error: unknown) => {

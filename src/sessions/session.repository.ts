@@ -57,6 +57,13 @@ export interface Alive {
   readonly versions: readonly (string | undefined)[];
 }
 
+/** A session whose use was written down: the versions of its row before and after that. */
+export interface Touched {
+  readonly id: string;
+  readonly before: string;
+  readonly after: string;
+}
+
 /** One line of the list of a user's own sessions. */
 export interface ListedSession {
   id: string;
@@ -194,21 +201,29 @@ export class SessionRepository {
   /**
    * Writes gathered touches: in id order, past rows that others hold (opposite orders deadlock), on live rows only,
    * never backwards, never beyond the absolute end.
+   * @returns those that were written
    */
-  async touch(touches: readonly { id: string; seen: Date }[], idleTimeout: number): Promise<void> {
-    await this.database.query(
-      `with seen as (
-         select s.id, t.seen
+  async touch(touches: readonly { id: string; seen: Date }[], idleTimeout: number): Promise<Touched[]> {
+    const [said] = await this.database.query<{ touched: string | null }>(
+      `with due as (
+         select s.id, t.seen, s.xmin::text as before
          from oauth_sessions s join unnest($1::uuid[], $2::timestamptz[]) as t (id, seen) on t.id = s.id
          where s.last_seen_at < t.seen and ${LIVE}
          order by s.id for update of s skip locked
+       ), touched as (
+         update oauth_sessions s
+         set last_seen_at = due.seen,
+             idle_expires_at = least(s.expires_at, greatest(s.idle_expires_at, due.seen + make_interval(secs => $3::double precision)))
+         from due where s.id = due.id
+         returning s.id, due.before, s.xmin::text as after
        )
-       update oauth_sessions s
-       set last_seen_at = seen.seen,
-           idle_expires_at = least(s.expires_at, greatest(s.idle_expires_at, seen.seen + make_interval(secs => $3::double precision)))
-       from seen where s.id = seen.id`,
+       select string_agg(id || ' ' || before || ' ' || after, ',') as touched from touched`,
       [touches.map((touch) => touch.id), touches.map((touch) => touch.seen), idleTimeout],
     );
+    return (said?.touched?.split(',') ?? []).map((text) => {
+      const [id, before, after] = text.split(' ') as [string, string, string];
+      return { id, before, after };
+    });
   }
 
   async #find(

@@ -5,6 +5,7 @@ import pg from 'pg';
 import { sha256 } from '../../src/crypto/digest.js';
 import { SessionService } from '../../src/index.js';
 import { KnownSessions } from '../../src/sessions/known-sessions.service.js';
+import { SessionTouches } from '../../src/sessions/session-touches.js';
 import { SessionRepository } from '../../src/sessions/session.repository.js';
 import { WebRequest } from '../../src/sessions/web-request.js';
 import { FakeProvider } from '../../src/testing/index.js';
@@ -69,6 +70,33 @@ describe.each(platforms)('sessions read before, on %s', (platform) => {
     expect((await me(agent)).session.acr).toBe('gold');
     expect((await me(agent)).session.acr).toBe('gold');
     expect(asked).toEqual([['check', 1], ['read', 1], ['check', 1]]); // prettier-ignore
+  });
+
+  it('are not read again because their use was written down, unless somebody else changed them before that', async () => {
+    const agent = await login('touched');
+    const touches = app.app.get(SessionTouches, { strict: false });
+    const used = async (): Promise<void> => {
+      await change(agent, `last_seen_at = now() - interval '2 hours'`);
+      await get(agent);
+      asked = [];
+    };
+    await used();
+    await touches.flush();
+    expect((await get(agent)).status).toBe(200);
+    expect(asked).toEqual([['check', 1]]);
+    const [row] = await database.query<{ fresh: boolean }>(
+      `select last_seen_at > now() - interval '1 minute' as fresh from oauth_sessions where token_hash = $1`,
+      [hash(agent)],
+    );
+    expect(row).toEqual({ fresh: true });
+    await used();
+    await change(agent, `acr = 'changed before the touch'`);
+    await touches.flush();
+    expect((await me(agent)).session.acr).toBe('changed before the touch');
+    await used();
+    await touches.flush();
+    await change(agent, `acr = 'changed after the touch'`);
+    expect((await me(agent)).session.acr).toBe('changed after the touch');
   });
 
   it('end with the next request: deleted, expired or idle for too long', async () => {
@@ -167,7 +195,7 @@ describe.each(platforms)('sessions read before, on %s', (platform) => {
           [hash(agent)],
         )
       )[0]!.left;
-    const touched: Promise<void>[] = [];
+    const touched: ReturnType<SessionRepository['touch']>[] = [];
     const touch = repository.touch.bind(repository);
     repository.touch = (...given) => {
       touched.push(touch(...given));
