@@ -95,7 +95,7 @@ export class KeySet {
   }
 }
 
-/** Only public signature keys of fair strength are kept; the rest of the set does no harm. */
+/** Only public signature keys are kept, and none that is plainly short; their real size is judged where they are used. */
 function usableKeys(text: string): JSONWebKeySet {
   const { keys } = parseJsonObject(text);
   if (!Array.isArray(keys) || keys.length > MAX_KEYS) throw new Error('the key set is not a list of at most 100 keys');

@@ -1,5 +1,5 @@
-// Fresh lookups, coalesced: all sessions asked for in one turn of the event loop go out as one query. A session that was
-// read before is only checked. With the coherent cache on, what is certain is answered from memory.
+// Fresh lookups, coalesced: while the database is being asked, all sessions asked for in one turn of the event loop go out
+// together. A session that was read before is only checked. With the coherent cache on, what is certain is answered from memory.
 import { Injectable } from '@nestjs/common';
 import { sha256Base64 } from '../crypto/digest.js';
 import { ResolvedOptions } from '../options/resolve-options.js';

@@ -24,19 +24,19 @@ function databaseOver(pool: pg.Pool): Database {
   );
 }
 
-/** Tells of everything that is sent; where `refuse` names an error, it fails with it and is not sent. */
-function watched(pool: pg.Pool, refuse: (text: string) => Error | undefined = () => undefined): Sent[] {
-  const sent: Sent[] = [];
-  pool.on('connect', (client) => {
-    const send = client.query.bind(client) as (query: Sent) => void;
-    client.query = ((query: Sent) => {
-      sent.push(query);
-      const error = refuse(query.text);
-      if (error) process.nextTick(() => query.callback(error));
-      else send(query);
-    }) as unknown as typeof client.query;
-  });
-  return sent;
+/** Tells of everything that is sent over a connection; what `refusal` names an error for fails with it and is not sent. */
+function watch(
+  client: pg.ClientBase,
+  sent: Sent[],
+  refusal: (text: string) => Error | undefined = () => undefined,
+): void {
+  const send = client.query.bind(client) as (query: Sent) => void;
+  client.query = ((query: Sent) => {
+    sent.push(query);
+    const error = refusal(query.text);
+    if (error) process.nextTick(() => query.callback(error));
+    else send(query);
+  }) as unknown as typeof client.query;
 }
 
 describe('the database', () => {
@@ -55,9 +55,9 @@ describe('the database', () => {
   afterEach(() => pool.end());
 
   it('sends nothing of a transaction that could not begin: it would stand by itself', async () => {
-    const refusal = Object.assign(new Error('canceling statement due to user request'), { code: '57014' });
-    let refused = 0;
-    const sent = watched(pool, (text) => (text.startsWith('begin') && ++refused < 9 ? refusal : undefined));
+    const cancelled = Object.assign(new Error('canceling statement due to user request'), { code: '57014' });
+    const sent: Sent[] = [];
+    pool.on('connect', (client) => watch(client, sent, (text) => (text.startsWith('begin') ? cancelled : undefined)));
     const write = databaseOver(pool).transaction([1n], (tx) => tx.query('insert into done values (1)'));
     await expect(write).rejects.toMatchObject({ code: 'database_unavailable' });
     expect(sent.filter(({ text }) => text.startsWith('insert'))).toEqual([]);
@@ -65,18 +65,14 @@ describe('the database', () => {
   });
 
   it('leaves a statement the time that is left after the wait for a connection', async () => {
-    const held = await Promise.all([pool.connect(), pool.connect()]);
-    for (const client of held) client.release();
     const busy = await Promise.all([pool.connect(), pool.connect()]);
     const sent: Sent[] = [];
-    for (const client of busy) {
-      const send = client.query.bind(client) as (query: Sent) => void;
-      client.query = ((query: Sent) => (sent.push(query), send(query))) as unknown as typeof client.query;
-    }
+    for (const client of busy) watch(client, sent);
     const asked = databaseOver(pool).query('select 1');
     await sleep(LIMIT * 0.7);
     for (const client of busy) client.release();
-    await asked;
+    // Whether it is answered in so little time is not the point.
+    await asked.catch(() => undefined);
     expect(sent).toHaveLength(1);
     expect(sent[0]!.query_timeout).toBeLessThanOrEqual(LIMIT * 0.31);
   });
