@@ -5,7 +5,7 @@ import { OAuthEvents } from '../../src/index.js';
 import type { Fault, LoggedRequest } from '../../src/testing/index.js';
 import { LoginBench } from '../support/login-bench.js';
 
-const TIMEOUT = 600;
+const TIMEOUT = 1_500;
 
 /** By case: how the endpoint misbehaves once, and how often it is asked in the end. */
 const FAULTS: [cases: string, fault: Fault, requests: 1 | 2][] = [
