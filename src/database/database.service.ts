@@ -5,8 +5,11 @@ import type pg from 'pg';
 import type { Client, ClientConfig, Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import type { DataSource } from 'typeorm';
 import { ResolvedOptions } from '../options/resolve-options.js';
+import type { Answered } from './answer-watch.js';
 import { asOAuthError, isConflict, isConnectionFault } from './faults.js';
 import { boundConnecting, Deadline, PoolLine } from './pool-line.js';
+import { type Question, Sender, type Statement } from './sender.js';
+import type { TextRow } from './text-query.js';
 
 /** Injection token of the DataSource that the `dataSource` option names. */
 export const OAUTH_DATA_SOURCE = Symbol('OAUTH_DATA_SOURCE');
@@ -34,15 +37,6 @@ export interface QueryOptions {
 /** Attempts of a transaction that hit a deadlock or serialization failure. */
 const CONFLICT_ATTEMPTS = 3;
 
-/** One statement as it is sent. */
-interface Statement {
-  readonly text: string;
-  readonly values?: readonly unknown[];
-  readonly name?: string | undefined;
-  /** Milliseconds. @defaultValue the option `databaseTimeout` */
-  readonly timeout?: number;
-}
-
 /** Whatever the default of the database is: in another level, the lock's own statement would fix what all later ones see. */
 const BEGIN = 'begin isolation level read committed';
 
@@ -62,6 +56,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
   /** Answered, and with yes: a transaction may not ask, for it would need a second connection. */
   #known = false;
   readonly #names = new Map<string, string>();
+  readonly #sender = new Sender(() => this.postgres);
   /** Clients whose transaction could not be ended. */
   readonly #broken = new WeakSet<PoolClient>();
   readonly #line = new PoolLine(() => this.pool);
@@ -106,6 +101,18 @@ export class Database implements Queryable, OnApplicationBootstrap {
   }
 
   /**
+   * Asks for rows of texts by a statement that only reads: prepared where the connection is known to be direct, and sent
+   * once more on a lost connection. Requests wait for this most, so it makes no promises.
+   * @param within milliseconds that are left for it, of its `databaseTimeout`
+   * @param told takes the rows, or an {@link OAuthError}; what it throws over rows it is told in turn
+   */
+  ask(text: string, values: readonly string[], within: number, told: Answered<readonly TextRow[]>): void {
+    const deadline = this.#deadline(within);
+    if (this.#known) this.#askTwice({ text, values, name: this.#nameOf(text) }, deadline, told);
+    else void this.statementName(text).then((name) => this.#askTwice({ text, values, name }, deadline, told));
+  }
+
+  /**
    * Runs a transaction. The advisory locks are taken together with BEGIN, in one round trip, so that later statements
    * judge under them (READ COMMITTED takes a new snapshot per statement). It is run again after a deadlock or
    * serialization failure, and once when the connection was lost before COMMIT was sent: then nothing was done.
@@ -133,10 +140,8 @@ export class Database implements Queryable, OnApplicationBootstrap {
   async isDirect(): Promise<boolean> {
     const deadline = this.#deadline();
     this.#direct ??= this.withClient(deadline, async (client) => {
-      const { rows } = await this.send<{ pid: number }>(client, {
-        text: 'select pg_backend_pid() as pid',
-        timeout: deadline.forStatement,
-      });
+      const statement = { text: 'select pg_backend_pid() as pid' };
+      const { rows } = await this.send<{ pid: number }>(client, statement, deadline.forStatement);
       this.#known = rows[0]?.pid === (client as PoolClient & { processID?: number }).processID;
       return this.#known;
     }).catch((error: unknown) => {
@@ -166,7 +171,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
     const take = locks.map((key) => `; select pg_advisory_xact_lock(${key})`).join('');
     try {
       // Getting a connection and beginning share one allowance; from here on the server has shown that it lives.
-      await this.send(client, { text: `${BEGIN}${take}`, timeout: deadline.forStatement });
+      await this.send(client, { text: `${BEGIN}${take}` }, deadline.forStatement);
       const tx: Queryable = {
         query: async <Row extends QueryResultRow>(
           text: string,
@@ -188,23 +193,41 @@ export class Database implements Queryable, OnApplicationBootstrap {
     }
   }
 
-  private send<Row extends QueryResultRow>(client: PoolClient, statement: Statement): Promise<QueryResult<Row>> {
-    return new Promise((resolve, reject) => {
-      this.#submit<Row>(client, statement, (error, result) => (error ? reject(error) : resolve(result!)));
+  #askTwice(question: Question, deadline: Deadline, told: Answered<readonly TextRow[]>): void {
+    let again = true;
+    const take: Answered<readonly TextRow[]> = (error, rows) => {
+      if (error && again && isConnectionFault(error) && deadline.left > 0) {
+        again = false;
+        return this.#askOnce(question, deadline, take);
+      }
+      if (error) return told(asOAuthError(error));
+      try {
+        told(null, rows);
+      } catch (fault) {
+        // Thrown to the driver, it would end the process.
+        told(asOAuthError(fault));
+      }
+    };
+    this.#askOnce(question, deadline, take);
+  }
+
+  #askOnce(question: Question, deadline: Deadline, done: Answered<readonly TextRow[]>): void {
+    this.#line.lend(deadline, (fault, client) => {
+      if (!client) return done(fault);
+      // What is left is left after the wait for the connection.
+      this.#sender.ask(client, question, deadline.forStatement, (error, rows) => {
+        this.#giveBack(client, error);
+        done(error, rows);
+      });
     });
   }
 
-  /** One statement over a connection of its own. Requests wait for this most: it makes one promise, not one for each step. */
+  /** One statement over a connection of its own: it makes one promise, not one for each step. */
   #once<Row extends QueryResultRow>(statement: Statement, deadline: Deadline): Promise<Row[]> {
     return new Promise((resolve, reject) => {
       this.#line.lend(deadline, (fault, client) => {
         if (!client) return reject(fault!);
-        let told = false;
-        // What is left is left after the wait for the connection.
-        this.#submit<Row>(client, { ...statement, timeout: deadline.forStatement }, (error, result) => {
-          // pg tells of a value that it cannot send, and then once more of the answer to what it did send.
-          if (told) return;
-          told = true;
+        this.#sender.send<Row>(client, statement, deadline.forStatement, (error, result) => {
           this.#giveBack(client, error);
           if (error) reject(error);
           else resolve(result!.rows);
@@ -213,15 +236,15 @@ export class Database implements Queryable, OnApplicationBootstrap {
     });
   }
 
-  #submit<Row extends QueryResultRow>(
+  /** One statement of several over the same connection. @param timeout milliseconds */
+  private send<Row extends QueryResultRow>(
     client: PoolClient,
-    { text, values, name, timeout = this.options.databaseTimeout }: Statement,
-    done: (error: Error | undefined, result?: QueryResult<Row>) => void,
-  ): void {
-    // A configuration would be copied descriptor by descriptor, which costs more than sending it: the query itself is not.
-    const query = new this.postgres.Query(text, values && [...values], done);
-    // pg takes query_timeout per query; its types know it only for whole connections.
-    client.query(Object.assign(query, { name, query_timeout: timeout }));
+    statement: Statement,
+    timeout = this.options.databaseTimeout,
+  ): Promise<QueryResult<Row>> {
+    return new Promise((resolve, reject) => {
+      this.#sender.send<Row>(client, statement, timeout, (error, result) => (error ? reject(error) : resolve(result!)));
+    });
   }
 
   private async withClient<T>(deadline: Deadline, work: (client: PoolClient) => Promise<T>): Promise<T> {
@@ -239,7 +262,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
 
   /** A connection that failed or is still busy with a timed-out statement must not go back to the pool. */
   #giveBack(client: PoolClient, fault: unknown): void {
-    const destroyed = this.#broken.has(client) || (fault !== undefined && isConnectionFault(fault));
+    const destroyed = this.#broken.has(client) || (Boolean(fault) && isConnectionFault(fault));
     this.#line.giveBack(client, destroyed);
   }
 

@@ -101,8 +101,9 @@ export class PoolLine {
   }
 
   /**
-   * An idle connection that nobody waits for. It comes in this turn of the event loop, so that no watch need be set; only a
-   * pool that is ended in the same turn serves nobody any more, and says so to nobody.
+   * An idle connection that nobody waits for. It comes at once where the pool can be told to look now, and not after all
+   * that this turn still does: then that goes on while the server works. Else it comes in this turn of the event loop, so
+   * that no watch need be set; only a pool that is ended in the same turn serves nobody any more, and says so to nobody.
    */
   #atOnce(pool: Pool, use: Use): void {
     let told = false;
@@ -111,6 +112,8 @@ export class PoolLine {
       told = true;
       use(fault, client);
     });
+    if (pool.waitingCount === 1) (pool as Pulsing)._pulseQueue?.();
+    if (told) return;
     process.nextTick(() => {
       if (told || !pool.ending) return;
       told = true;
@@ -135,6 +138,9 @@ export class PoolLine {
     );
   }
 }
+
+/** A pool that can be told to serve whoever waits. */
+type Pulsing = Pool & { _pulseQueue?: () => void };
 
 /** What pg-pool has besides its types. */
 interface OpenPool {

@@ -13,7 +13,6 @@ const LIMIT = 1_000;
 /** What pg is given to send. */
 interface Sent {
   text: string;
-  query_timeout: number;
   callback: (error: Error) => void;
 }
 
@@ -66,15 +65,78 @@ describe('the database', () => {
 
   it('leaves a statement the time that is left after the wait for a connection', async () => {
     const busy = await Promise.all([pool.connect(), pool.connect()]);
-    const sent: Sent[] = [];
-    for (const client of busy) watch(client, sent);
-    const asked = databaseOver(pool).query('select 1');
-    await sleep(LIMIT * 0.7);
-    for (const client of busy) client.release();
-    // Whether it is answered in so little time is not the point.
-    await asked.catch(() => undefined);
-    expect(sent).toHaveLength(1);
-    expect(sent[0]!.query_timeout).toBeLessThanOrEqual(LIMIT * 0.31);
+    const begun = performance.now();
+    const asked = databaseOver(pool).query('select pg_sleep(5)');
+    setTimeout(() => busy.forEach((client) => client.release()), LIMIT * 0.9);
+    await expect(asked).rejects.toMatchObject({ code: 'database_unavailable' });
+    expect(performance.now() - begun).toBeLessThan(LIMIT * 1.6);
+  });
+
+  describe('asked for texts', () => {
+    const ask = (database: Database, text: string, ...values: string[]) =>
+      new Promise<unknown>((resolve, reject) => {
+        database.ask(text, values, LIMIT, (error, rows) => (error ? reject(error) : resolve(rows)));
+      });
+
+    it.each([{}, { pipeline: true }, { binary: true }])(
+      'answers with them over connections set to %j',
+      async (settings) => {
+        await pool.end();
+        pool = new pg.Pool({ connectionString: server.url, max: 2, ...settings });
+        const database = databaseOver(pool);
+        const text = `select n, null, date_part('epoch', timestamptz '2026-01-01 00:00:00.5+00') from generate_series(1, $1::integer) n`;
+        // Not prepared yet, then prepared by several at once, then known.
+        for (const count of [0, 2, 1, 2]) {
+          const rows = Array.from({ length: count }, (_, n) => [String(n + 1), null, '1767225600.5']);
+          const answers = await Promise.all([0, 1, 2].map(() => ask(database, text, String(count))));
+          expect(answers).toEqual([rows, rows, rows]);
+        }
+        expect(await database.query('select 1 as one')).toEqual([{ one: 1 }]);
+      },
+    );
+
+    it('says what is wrong with a statement, and keeps the connection', async () => {
+      const database = databaseOver(pool);
+      for (let time = 0; time < 2; time++)
+        await expect(ask(database, 'select 1 / $1::integer', '0')).rejects.toMatchObject({
+          code: 'server_error',
+          cause: { code: '22012' },
+        });
+      expect(await ask(database, 'select 1 / $1::integer', '1')).toEqual([['1']]);
+      expect(pool.totalCount).toBe(1);
+    });
+
+    it('asks once more when the connection is lost, within the time it has', async () => {
+      const database = databaseOver(pool);
+      await ask(database, 'select $1::text', 'warm');
+      const asked = ask(database, 'select $1::text, pg_sleep(0.3)', 'again');
+      await sleep(100);
+      await server.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query like '%pg_sleep(0.3)%' and pid <> pg_backend_pid()`,
+      );
+      expect(await asked).toEqual([['again', '']]);
+      const begun = performance.now();
+      await expect(ask(database, 'select $1::text, pg_sleep(5)', 'late')).rejects.toMatchObject({
+        code: 'database_unavailable',
+      });
+      expect(performance.now() - begun).toBeLessThan(LIMIT * 1.6);
+      await sleep(50);
+      expect(pool.totalCount - pool.idleCount).toBe(0);
+    });
+
+    it('tells whoever throws over the rows of his own fault, and nobody else', async () => {
+      const database = databaseOver(pool);
+      const told: unknown[] = [];
+      await new Promise<void>((resolve) => {
+        database.ask('select $1::text', ['x'], LIMIT, (error) => {
+          told.push(error?.message);
+          if (!error) throw new Error('fault');
+          resolve();
+        });
+      });
+      expect(told).toHaveLength(2);
+      expect(await ask(database, 'select $1::text', 'y')).toEqual([['y']]);
+    });
   });
 
   it('a value that cannot be sent is an error, once, and costs nobody else a connection', async () => {

@@ -3,18 +3,45 @@ import pg from 'pg';
 import { Deadline, PoolLine } from '../../src/database/pool-line.js';
 import { testServerUrl } from '../support/database.js';
 
-/** A pool with one idle connection. */
+/** A pool with one idle connection, or as many as it may have. */
 async function warmPool(options: pg.PoolConfig = {}): Promise<pg.Pool> {
   const pool = new pg.Pool({ connectionString: testServerUrl(), max: 1, ...options });
-  (await pool.connect()).release();
+  const clients = await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()));
+  for (const client of clients) client.release();
   return pool;
 }
 
 describe('the line before the pool', () => {
+  it('gives an idle connection that nobody waits for at once', async () => {
+    const pool = await warmPool();
+    const line = new PoolLine(() => pool);
+    const taken: pg.PoolClient[] = [];
+    line.lend(new Deadline(300, 300), (_, client) => taken.push(client!));
+    expect(taken).toHaveLength(1);
+    expect([pool.idleCount, pool.waitingCount]).toEqual([0, 0]);
+    line.giveBack(taken[0]!);
+    expect(taken[0]!.listenerCount('error')).toBe(1);
+    await pool.end();
+  });
+
+  it('takes no connection before somebody who asked the pool earlier in the same turn', async () => {
+    const pool = await warmPool({ max: 2 });
+    const line = new PoolLine(() => pool);
+    const order: string[] = [];
+    const first = pool.connect().then((client) => (order.push('application'), client));
+    line.lend(new Deadline(300, 300), (_, client) => (order.push('ours'), line.giveBack(client!)));
+    expect(order).toEqual([]);
+    (await first).release();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(order.toSorted()).toEqual(['application', 'ours']);
+    await pool.end();
+  });
+
   it.each([{}, { connectionTimeoutMillis: 5_000 }])(
-    'turns away who asked for an idle connection in the turn in which the pool is ended (%j)',
+    'turns away who asked for an idle connection behind somebody else in the turn in which the pool is ended (%j)',
     async (options) => {
-      const pool = await warmPool(options);
+      const pool = await warmPool({ max: 2, ...options });
+      void pool.connect().catch(() => undefined);
       const taking = new PoolLine(() => pool).take(new Deadline(1_000, 1_000)).then(
         () => 'taken',
         () => 'turned away',
@@ -25,6 +52,13 @@ describe('the line before the pool', () => {
       await ended;
     },
   );
+
+  it('turns away who asks a pool that is being ended', async () => {
+    const pool = await warmPool();
+    const ended = pool.end();
+    await expect(new PoolLine(() => pool).take(new Deadline(300, 300))).rejects.toThrow(/after calling end/);
+    await ended;
+  });
 
   it('gives one idle connection to one of many, and the others wait no longer than they may', async () => {
     const pool = await warmPool();
