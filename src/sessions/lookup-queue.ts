@@ -16,13 +16,16 @@ export interface Waiter<Answer> {
   readonly reject: (error: unknown) => void;
 }
 
+/** Told once a batch is answered; with an error, whoever has no answer by then fails with it. */
+export type Done = (error?: unknown) => void;
+
 /** Sends what was asked in batches. A question never joins a query that was already sent. */
 export class LookupQueue<Asked extends Waiter<never>> {
   #waiting: Asked[] = [];
   #inFlight = 0;
 
-  /** @param send answers a batch; when it throws, the whole batch fails with its error */
-  constructor(private readonly send: (batch: Asked[]) => Promise<void>) {}
+  /** @param send answers a batch. Requests wait for this most, so it makes no promises */
+  constructor(private readonly send: (batch: Asked[], done: Done) => void) {}
 
   /** True while nobody waits for an answer. */
   get isIdle(): boolean {
@@ -38,18 +41,18 @@ export class LookupQueue<Asked extends Waiter<never>> {
   flush(): void {
     while (this.#waiting.length > 0 && this.#inFlight < MAX_IN_FLIGHT) {
       this.#inFlight++;
-      void this.#answer(this.#waiting.splice(0, MAX_BATCH));
+      const batch = this.#waiting.splice(0, MAX_BATCH);
+      const done: Done = (error) => {
+        if (error !== undefined) for (const asked of batch) asked.reject(error);
+        this.#inFlight--;
+        // What came meanwhile was kept back: it goes out now, as one query.
+        this.flush();
+      };
+      try {
+        this.send(batch, done);
+      } catch (fault) {
+        done(fault);
+      }
     }
-  }
-
-  async #answer(batch: Asked[]): Promise<void> {
-    try {
-      await this.send(batch);
-    } catch (error) {
-      for (const asked of batch) asked.reject(error);
-    }
-    this.#inFlight--;
-    // What came meanwhile was kept back: it goes out now, as one query.
-    this.flush();
   }
 }

@@ -4,10 +4,10 @@ import { Injectable } from '@nestjs/common';
 import { sha256Base64 } from '../crypto/digest.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { KnownSessions } from './known-sessions.service.js';
-import { LookupQueue, type Waiter } from './lookup-queue.js';
-import { SessionCache } from './session-cache.service.js';
-import { type FoundSession, foundIn } from './session-record.js';
-import { SessionRepository } from './session.repository.js';
+import { type Done, LookupQueue, type Waiter } from './lookup-queue.js';
+import { type LookupTicket, SessionCache } from './session-cache.service.js';
+import { type FoundSession, foundIn, type SessionRow } from './session-record.js';
+import { type Alive, SessionRepository } from './session.repository.js';
 import { Turn } from './turn.js';
 
 /** Somebody who asked in this turn. */
@@ -28,8 +28,8 @@ interface Checking extends Reading {
 @Injectable()
 export class SessionLookup {
   readonly #turn = new Turn<Question>((questions) => this.#begin(questions));
-  readonly #reading = new LookupQueue<Reading>((batch) => this.#read(batch));
-  readonly #checking = new LookupQueue<Checking>((batch) => this.#check(batch));
+  readonly #reading = new LookupQueue<Reading>((batch, done) => this.#read(batch, done));
+  readonly #checking = new LookupQueue<Checking>((batch, done) => this.#check(batch, done));
 
   constructor(
     private readonly sessions: SessionRepository,
@@ -83,9 +83,15 @@ export class SessionLookup {
     this.#reading.flush();
   }
 
-  async #check(batch: readonly Checking[]): Promise<void> {
+  #check(batch: readonly Checking[], done: Done): void {
     const asOf = performance.now();
-    const { now, versions } = await this.sessions.check(keysOf(batch), this.#left(batch, asOf));
+    this.sessions.check(keysOf(batch), this.#left(batch, asOf), (error, alive) => {
+      if (alive) this.#admit(batch, alive, asOf);
+      done(error ?? undefined);
+    });
+  }
+
+  #admit(batch: readonly Checking[], { now, versions }: Alive, asOf: number): void {
     let number = 0;
     for (const asked of batch) {
       const version = versions[number++];
@@ -101,23 +107,30 @@ export class SessionLookup {
     this.#reading.flush();
   }
 
-  async #read(batch: readonly Reading[]): Promise<void> {
+  #read(batch: readonly Reading[], done: Done): void {
     const ticket = this.cache.open();
     const asOf = performance.now();
-    try {
-      const rows = await this.sessions.findLive(keysOf(batch), this.#left(batch, asOf));
-      const found = new Map<string, FoundSession>();
-      for (const row of rows) found.set(row[0], foundIn(row, asOf));
-      for (const { key, resolve } of batch) {
-        const session = found.get(key) ?? null;
-        if (session) {
-          this.cache.store(ticket, key, session);
-          this.known.set(key, session, asOf);
-        }
-        resolve(session);
-      }
-    } finally {
+    this.sessions.findLive(keysOf(batch), this.#left(batch, asOf), (error, rows) => {
+      if (rows) this.#keep(batch, rows, { ticket, asOf });
       this.cache.close(ticket);
+      done(error ?? undefined);
+    });
+  }
+
+  #keep(
+    batch: readonly Reading[],
+    rows: readonly SessionRow[],
+    { ticket, asOf }: { ticket: LookupTicket | null; asOf: number },
+  ): void {
+    const found = new Map<string, FoundSession>();
+    for (const row of rows) found.set(row[0], foundIn(row, asOf));
+    for (const { key, resolve } of batch) {
+      const session = found.get(key) ?? null;
+      if (session) {
+        this.cache.store(ticket, key, session);
+        this.known.set(key, session, asOf);
+      }
+      resolve(session);
     }
   }
 

@@ -32,7 +32,15 @@ export class SessionGuard implements CanActivate {
     if (policy.open) return true;
     const request = requestOf(context);
     if (!request) throw new OAuthError('unauthenticated');
-    keepPrivate(responseOf(context));
+    try {
+      return this.#judge(context, request, policy);
+    } finally {
+      // While the database is asked: its answer comes in a later turn, and with it the handler.
+      keepPrivate(responseOf(context));
+    }
+  }
+
+  #judge(context: ExecutionContext, request: WebRequest, policy: Policy): boolean | Promise<boolean> {
     // Whatever the context: operations of GraphQL come over sockets too.
     const handshake = request.isHandshake || context.getType() === 'ws';
     if ((handshake || !request.isSafe) && isRefusedForeign(request, this.options, { handshake }))

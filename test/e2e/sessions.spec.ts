@@ -232,8 +232,8 @@ describe.each(platforms)('sessions on %s', (platform) => {
       asked.push(hashes.length);
       if (failing) throw Object.assign(new Error('lost'), { code: 'ECONNRESET' });
     };
-    repository.findLive = async (hashes, within) => (ask(hashes), find(hashes, within));
-    repository.check = async (hashes, within) => (ask(hashes), check(hashes, within));
+    repository.findLive = (hashes, within, told) => (ask(hashes), find(hashes, within, told));
+    repository.check = (hashes, within, told) => (ask(hashes), check(hashes, within, told));
     try {
       const service = app.app.get(SessionService);
       const requests = Array.from({ length: 600 }, (_, index) => ({

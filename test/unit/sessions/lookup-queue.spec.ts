@@ -1,5 +1,5 @@
 // Batches of questions: bounded in size and number, never joined once sent, and nobody is left without an answer.
-import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { ResolvedOptions } from '../../../src/options/resolve-options.js';
 import type { KnownSessions } from '../../../src/sessions/known-sessions.service.js';
 import { LookupQueue, type Waiter } from '../../../src/sessions/lookup-queue.js';
@@ -24,7 +24,7 @@ describe('the queue of lookups', () => {
 
   beforeEach(() => {
     sent = [];
-    queue = new LookupQueue((batch) => new Promise((done, fail) => sent.push({ batch, done, fail })));
+    queue = new LookupQueue((batch, done) => sent.push({ batch, done, fail: done }));
   });
 
   const ask = (key: string) =>
@@ -73,6 +73,11 @@ describe('the queue of lookups', () => {
   });
 });
 
+/** Answers as the repository does, in a later turn. */
+type Told = (error: Error | null, answer?: unknown) => void;
+const answering = (answer: unknown) => (_keys: string[], _left: number, told: Told) =>
+  void setImmediate(() => (answer instanceof Error ? told(answer) : told(null, answer)));
+
 describe('a session that has changed since it was read', () => {
   const found = (sessions: object, known: object, databaseTimeout: number) =>
     new SessionLookup(
@@ -91,12 +96,11 @@ describe('a session that has changed since it was read', () => {
     const within: number[] = [];
     const forgotten: string[] = [];
     const sessions = {
-      check: async (keys: string[], left: number) => {
+      check: (keys: string[], left: number, told: Told) => {
         within.push(left);
-        await sleep(100);
-        return { now: Date.now(), versions: keys.map(() => '2 2') };
+        setTimeout(() => told(null, { now: Date.now(), versions: keys.map(() => '2 2') }), 100);
       },
-      findLive: (_: string[], left: number) => (within.push(left), Promise.resolve([])),
+      findLive: (keys: string[], left: number, told: Told) => (within.push(left), answering([])(keys, left, told)),
     };
     const known = { get: () => ({ version: '1 1' }) as FoundSession, forget: (key: string) => forgotten.push(key) };
     expect(await found(sessions, known, 1_000)).toBeNull();
@@ -107,11 +111,11 @@ describe('a session that has changed since it was read', () => {
 
   it('lets nobody in when the check says nothing of it, or the reading after it fails', async () => {
     const known = { get: () => ({ version: '1 1' }) as FoundSession, forget: () => undefined };
-    const check = (versions: (string | undefined)[]) => () => Promise.resolve({ now: Date.now(), versions });
+    const check = (versions: (string | undefined)[]) => answering({ now: Date.now(), versions });
     expect(await found({ check: check([undefined]) }, known, 1_000)).toBeNull();
     const changed = {
       check: check(['2 1']),
-      findLive: () => Promise.reject(new Error('lost')),
+      findLive: answering(new Error('lost')),
     };
     await expect(found(changed, known, 1_000)).rejects.toThrow('lost');
   });
@@ -132,7 +136,7 @@ describe('questions of one turn', () => {
     const asked: string[][] = [];
     const found = lookup(
       { get: () => cached },
-      { findLive: (keys: string[]) => (asked.push(keys), Promise.resolve([])) },
+      { findLive: (keys: string[], left: number, told: Told) => (asked.push(keys), answering([])(keys, left, told)) },
     ).find('cookie', (session) => session);
     cached = undefined;
     expect(await found).toBeNull();
@@ -188,9 +192,9 @@ describe('questions of one turn', () => {
   it('are not kept waiting for others where nobody waits for the database; what comes meanwhile goes together', async () => {
     const asked: number[] = [];
     const answers: (() => void)[] = [];
-    const findLive = (keys: string[]) => {
+    const findLive = (keys: string[], _left: number, told: Told) => {
       asked.push(keys.length);
-      return new Promise((resolve) => answers.push(() => resolve([])));
+      answers.push(() => told(null, []));
     };
     const sessions = lookup({ size: 0, get: () => undefined }, { findLive });
     const found = ['one', 'two', 'three'].map((token) => sessions.find(token, (session) => session));
