@@ -4,7 +4,7 @@ import { cpuMs, residentMb } from '../frame/cores.mjs';
 import { cookieFile, fire } from '../frame/load.mjs';
 import { freePort } from '../frame/postgres.mjs';
 import { startApp } from '../frame/servers.mjs';
-import { median, ratio, rounded, spread } from '../frame/statistics.mjs';
+import { median, ratio, rounded, spread, turns } from '../frame/statistics.mjs';
 import { cookiesByLogin, startStub } from './people.mjs';
 import { makeStores } from './stores.mjs';
 
@@ -100,26 +100,23 @@ async function side({ context, platform, size, stores, stub, plan }) {
     await checked({ variant, app, cookie: cookies[0] });
     entries.push({ variant, app, cookies, list: cookieFile(cookies), rounds: new Map() });
   }
-  for (const entry of entries)
-    await fire({
-      url: `${entry.app.url}/bench`,
-      list: entry.list,
-      connections: 64,
-      seconds: size.few ? 1 : plan.warmUp,
-    });
 
   for (const { connections, rounds, seconds } of cells) {
+    // Of its own kind: alone, a request goes other ways than among many, and the compiler has to have seen them.
+    for (const { app, list } of entries)
+      await fire({ url: `${app.url}/bench`, list, connections, seconds: size.few ? 1 : plan.warmUp });
     for (let round = 0; round < rounds; round++) {
-      for (const entry of entries) {
+      for (const entry of turns(entries, round)) {
         const series = entry.rounds.get(connections) ?? [];
         // While the others had their turns, every session became due to be extended: in steady use that is once in
-        // thousands of requests, not once in six. With as many connections as it takes to use each session once.
-        if (plan.leadIn)
-          await fire({ url: `${entry.app.url}/bench`, list: entry.list, connections: 128, seconds: plan.leadIn });
+        // thousands of requests, not once in six.
+        if (plan.leadIn && connections > 1)
+          await fire({ url: `${entry.app.url}/bench`, list: entry.list, connections, seconds: plan.leadIn });
         series.push(await measure({ entry, postgres, connections, seconds }));
         entry.rounds.set(connections, series);
       }
-      log(`  ${platform}, ${sessions} sessions, ${connections} connections, round ${round + 1} of ${rounds}`);
+      if (round % 10 === 9 || round + 1 === rounds)
+        log(`  ${platform}, ${sessions} sessions, ${connections} connections, round ${round + 1} of ${rounds}`);
     }
   }
 
@@ -167,17 +164,20 @@ async function withAvailable(context) {
   return { ...context, only: (context.only ?? Object.keys(catalogue)).filter((name) => !absent.includes(name)) };
 }
 
-/** Samples of `seconds` at so many connections. */
+/**
+ * Samples of `seconds` at so many connections. Many short ones rather than few long ones: on a shared machine it is
+ * neighbours in time that differ least. The first few hundred sessions do for one connection.
+ */
 const cell = (connections, rounds, seconds) => ({ connections, rounds, seconds });
-const quickCells = [cell(1, 3, 1), cell(128, 3, 1)];
-const fullCells = [cell(1, 3, 1), cell(128, 5, 2)];
+const quickCells = [cell(1, 15, 0.3), cell(128, 7, 0.5)];
+const fullCells = [cell(1, 60, 0.3), cell(128, 20, 0.6)];
 /** The other sizes: one concurrency, and without the peers that have no sessions on the server (`few`). */
-const fewCells = [cell(128, 3, 2)];
+const fewCells = [cell(128, 12, 0.6)];
 
 const plans = {
   quick: { warmUp: 1, leadIn: 0, active: 1_000, sizes: [{ sessions: 100_000, cells: quickCells }] },
   full: {
-    ...{ warmUp: 2, leadIn: 1, active: 5_000 },
+    ...{ warmUp: 2, leadIn: 0.6, active: 5_000 },
     sizes: [
       { sessions: 1, cells: fewCells, few: true },
       { sessions: 1_000, cells: fewCells, few: true },

@@ -4,7 +4,7 @@ import { Browser, logIn } from '../frame/browser.mjs';
 import { cpuMs, residentMb } from '../frame/cores.mjs';
 import { freePort } from '../frame/postgres.mjs';
 import { startApp } from '../frame/servers.mjs';
-import { median, percentile, ratio, rounded, spread } from '../frame/statistics.mjs';
+import { median, percentile, ratio, rounded, spread, turns } from '../frame/statistics.mjs';
 import { countingProxy } from '../frame/wire.mjs';
 import { crowd, startOidcProvider, startStub } from './people.mjs';
 import { makeStores } from './stores.mjs';
@@ -100,7 +100,8 @@ async function side({ context, platform, provider, ports, stores, plan }) {
   for (const { variant } of entries)
     if (stores.url(variant)) await stores.query(variant, (client) => client.query('analyze'));
   for (let round = 0; round < plan.rounds; round++) {
-    for (const entry of entries) entry.rounds.push(await measure({ entry, postgres, provider, seconds: plan.seconds }));
+    for (const entry of turns(entries, round))
+      entry.rounds.push(await measure({ entry, postgres, provider, seconds: plan.seconds }));
     log(`  ${platform}, ${provider.name}, round ${round + 1} of ${plan.rounds}`);
   }
   const rows = [];
@@ -153,7 +154,7 @@ async function side({ context, platform, provider, ports, stores, plan }) {
 export async function run(context) {
   const plan = context.quick
     ? { concurrency: 16, rounds: 3, seconds: 2, warmUp: 1_200, oidc: { rounds: 3, seconds: 1, warmUp: 200 } }
-    : { concurrency: 16, rounds: 5, seconds: 3, warmUp: 3_000, oidc: { rounds: 3, seconds: 3, warmUp: 600 } };
+    : { concurrency: 16, rounds: 9, seconds: 2, warmUp: 3_000, oidc: { rounds: 3, seconds: 3, warmUp: 600 } };
   const needed = context.platforms.flatMap((platform) => variantsOf('login', platform, context.only));
   const variants = [...new Set([...needed, 'direct'])];
   const stores = await makeStores({ postgres: context.postgres, variants, sessions: SESSIONS, log: context.log });

@@ -7,7 +7,7 @@ import { cpuMs, residentMb } from '../frame/cores.mjs';
 import { cookieFile, fire } from '../frame/load.mjs';
 import { freePort } from '../frame/postgres.mjs';
 import { startApp } from '../frame/servers.mjs';
-import { median, percentile, ratio, rounded, spread } from '../frame/statistics.mjs';
+import { median, percentile, ratio, rounded, spread, turns } from '../frame/statistics.mjs';
 import { cleanup } from './cleanup.mjs';
 import { crowd, startStub } from './people.mjs';
 import { inside, sizesOf, spreadOver } from './tables.mjs';
@@ -29,7 +29,7 @@ const plans = {
   },
   full: {
     sizes: [1_000, 10_000, 100_000, 1_000_000, 10_000_000],
-    ...{ rounds: 5, seconds: 3, warmUp: 3, listings: 400, expired: 100_000, patience: 60 },
+    ...{ rounds: 9, seconds: 2, warmUp: 3, listings: 200, expired: 100_000, patience: 60 },
   },
 };
 
@@ -154,7 +154,7 @@ export async function run(context) {
     await logins({ app, issuer: stub.provider.issuer, browsers, seconds: 1, start });
   }
   for (let round = 0; round < plan.rounds; round++) {
-    for (const size of all) await turn({ size, postgres, stub, browsers, start, plan });
+    for (const size of turns(all, round)) await turn({ size, postgres, stub, browsers, start, plan });
     log(`  round ${round + 1} of ${plan.rounds}`);
   }
   browsers.forEach((browser) => browser.close());

@@ -23,26 +23,31 @@ export function cookieFile(cookies) {
   return { path, cookies };
 }
 
-function run(command, args) {
+/** @param [until] milliseconds after which it is asked to come to an end */
+function run(command, args, until) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const ending = until === undefined ? undefined : setTimeout(() => child.kill('SIGINT'), until);
     let out = '';
     let err = '';
     child.stdout.on('data', (chunk) => (out += chunk));
     child.stderr.on('data', (chunk) => (err += chunk));
     child.once('error', reject);
-    child.once('exit', (code) =>
-      code === 0 ? resolve(out) : reject(new Error(`${command} ended with ${code}: ${err}${out}`)),
-    );
+    child.once('close', (code) => {
+      clearTimeout(ending);
+      if (code === 0) resolve(out);
+      else reject(new Error(`${command} ended with ${code}: ${err}${out}`));
+    });
   });
 }
 
 async function withWrk({ url, list, connections, seconds }) {
   const [command, ...args] = pinned('load', [
-    ...['wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script, url],
+    ...['wrk', '-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, '--timeout', '10s', '-s', script, url],
     ...['--', list.path],
   ]);
-  const out = await run(command, args);
+  // It knows whole seconds; interrupted, it ends within a tenth of one and reports the time that it had.
+  const out = await run(command, args, Number.isInteger(seconds) ? undefined : seconds * 1000);
   const line = out.split('\n').find((text) => text.startsWith('{'));
   if (!line) throw new Error(`wrk said nothing usable: ${out}`);
   return JSON.parse(line);
@@ -64,6 +69,7 @@ async function withAutocannon({ url, list, connections, seconds }) {
 
 /**
  * @param {{ url: string, list: { path: string, cookies: string[] }, connections: number, seconds: number }} load
+ *   cookies from the first one on; fractions of seconds are kept to within a tenth
  * @returns {Promise<{ requests: number, seconds: number, failed: number, refused: number, p50Ms: number, p99Ms: number }>}
  */
 export const fire = (load) => (hasWrk ? withWrk(load) : withAutocannon(load));

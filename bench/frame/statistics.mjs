@@ -28,3 +28,8 @@ export function rounded(value, digits = 4) {
 export function ratio(values, reference) {
   return median(values.map((value, round) => value / reference[round]));
 }
+
+/** Whose turn it is in a round, there and back again: what a machine does over time favours nobody by its place. */
+export function turns(all, round) {
+  return round % 2 ? [...all].reverse() : all;
+}

@@ -170,7 +170,7 @@ ${table(
 ).replace('---:', '---')}
 
 How to read it: only ratios mean anything on another machine. All variants of a table are up at once and measured in
-turn, A B C A B C; a figure is the median over the rounds, a ratio the median of the rounds' ratios, and **spread** is
+turn, A B C C B A; a figure is the median over the rounds, a ratio the median of the rounds' ratios, and **spread** is
 (largest − smallest) / median. CPU is that of the process under test and of all of Postgres, per request, in
 milliseconds, which is seconds per 1000 requests. Load, provider and Postgres share the core that the server does not
 have, so variants that ask Postgres more also leave less of it for the load. \`synchronous_commit=off\` takes the disk out
