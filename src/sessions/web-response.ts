@@ -1,5 +1,6 @@
 // An answer of ours, over Express and Fastify alike, with the headers that all our answers carry.
 import type { ServerResponse } from 'node:http';
+import { Stream } from 'node:stream';
 
 interface FastifyReply {
   code(status: number): FastifyReply;
@@ -20,21 +21,28 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 
 /** Writes answers to a platform's response. */
 export class WebResponse {
-  readonly #native: ServerResponse | FastifyReply;
+  /** Fastify's, where that is the platform. */
+  readonly #reply: FastifyReply | undefined;
+  /** Node's. */
+  readonly #raw: ServerResponse;
 
   constructor(native: unknown) {
-    this.#native = native as ServerResponse | FastifyReply;
+    // Judged once: on Express, to ask a response for what it does not have costs more than a header.
+    const response = native as ServerResponse | FastifyReply;
+    const isFastify = isReply(response);
+    this.#reply = isFastify ? response : undefined;
+    this.#raw = isFastify ? response.raw : response;
   }
 
   /** True once something was sent: nothing can be changed then. */
   get isSent(): boolean {
-    return isReply(this.#native) ? this.#native.raw.headersSent : this.#native.headersSent;
+    return this.#raw.headersSent;
   }
 
   /** Sets a header. */
   setHeader(name: string, value: string | string[]): void {
-    if (isReply(this.#native)) this.#native.header(name, value);
-    else this.#native.setHeader(name, value);
+    if (this.#reply) this.#reply.header(name, value);
+    else this.#raw.setHeader(name, value);
   }
 
   /** Adds `Set-Cookie` values to those already set by anybody. */
@@ -42,7 +50,7 @@ export class WebResponse {
     if (cookies.length === 0) return;
     const before = this.#values('set-cookie');
     // Fastify appends where others replace, and loses what middleware set: read, remove, set the whole list.
-    this.#native.removeHeader('set-cookie');
+    (this.#reply ?? this.#raw).removeHeader('set-cookie');
     this.setHeader('set-cookie', [...new Set([...before, ...cookies])]);
   }
 
@@ -74,26 +82,25 @@ export class WebResponse {
 
   /** What was set so far under a name: by anybody on this platform, on Fastify also by middleware, which sees the raw response. */
   #values(name: string): string[] {
-    const native = this.#native;
-    const set = isReply(native) ? [native.getHeader(name), native.raw.getHeader(name)] : [native.getHeader(name)];
-    return set
+    return [this.#reply?.getHeader(name), this.#raw.getHeader(name)]
       .flat()
       .filter((value) => value !== undefined)
       .map(String);
   }
 
   #send(status: number, body: string): void {
-    if (isReply(this.#native)) {
-      this.#native.code(status).send(body);
+    if (this.#reply) {
+      this.#reply.code(status).send(body);
     } else {
-      this.#native.statusCode = status;
-      this.#native.end(body);
+      this.#raw.statusCode = status;
+      this.#raw.end(body);
     }
   }
 }
 
 function isReply(native: ServerResponse | FastifyReply): native is FastifyReply {
   return (
+    !(native instanceof Stream) &&
     typeof (native as Partial<FastifyReply>).code === 'function' &&
     typeof (native as Partial<FastifyReply>).send === 'function' &&
     'raw' in native
