@@ -47,6 +47,17 @@ export interface OAuthEventMap {
   alarm: { code: string; message: string; provider?: string };
 }
 
+/** How loud an event is in the log, where it is more than detail. */
+const LEVELS: Partial<Record<keyof OAuthEventMap, 'error' | 'warn'>> = {
+  alarm: 'error',
+  subjectMismatch: 'error',
+  loginFailed: 'warn',
+  reauthRequired: 'warn',
+  refreshFailed: 'warn',
+  providerUnavailable: 'warn',
+  retrySkipped: 'warn',
+};
+
 type Listener<Name extends keyof OAuthEventMap> = (event: OAuthEventMap[Name]) => void;
 
 /** Emits typed events. Inject it and call {@link on}. */
@@ -78,17 +89,10 @@ export class OAuthEvents {
   }
 
   private log(name: keyof OAuthEventMap, event: object): void {
+    const level = LEVELS[name] ?? 'debug';
+    // Spelling out what nobody will read is a hundredth of a login.
+    if (!Logger.isLevelEnabled(level)) return;
     // Subjects come from providers: nothing in them may reach a terminal as a command.
-    const line = `${name} ${printableJson(event)}`;
-    if (name === 'alarm' || name === 'subjectMismatch') this.#logger.error(line);
-    else if (
-      name === 'loginFailed' ||
-      name === 'reauthRequired' ||
-      name === 'refreshFailed' ||
-      name === 'providerUnavailable' ||
-      name === 'retrySkipped'
-    )
-      this.#logger.warn(line);
-    else this.#logger.debug(line);
+    this.#logger[level](`${name} ${printableJson(event)}`);
   }
 }

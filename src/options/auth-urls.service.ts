@@ -7,9 +7,18 @@ import { MAX_RETURN_TO_LENGTH } from './urls.js';
 /** Injection token of the `routePrefix`, fixed where the module is defined. */
 export const ROUTE_PREFIX = Symbol('OAUTH_ROUTE_PREFIX');
 
+/** Where the auth routes are, below this global prefix. */
+interface Routes {
+  readonly prefix: string;
+  readonly base: string;
+  readonly path: string;
+}
+
 /** Builds URLs from the configuration alone: no header of any request plays a part. */
 @Injectable()
 export class AuthUrls {
+  #known: Routes | undefined;
+
   constructor(
     private readonly options: ResolvedOptions,
     @Inject(ROUTE_PREFIX) private readonly routePrefix: string,
@@ -18,15 +27,12 @@ export class AuthUrls {
 
   /** URL of the auth routes, without trailing slash. Read late: applications set their prefix after the module is built. */
   get base(): string {
-    const parts = [this.#globalPrefix(), this.routePrefix]
-      .map((part) => part.replace(/^\/+|\/+$/g, ''))
-      .filter((part) => part !== '');
-    return [this.options.baseUrl, ...parts].join('/');
+    return this.#routes().base;
   }
 
   /** Path of the auth routes, for comparing with `returnTo`. */
   get path(): string {
-    return new URL(this.base).pathname;
+    return this.#routes().path;
   }
 
   /** The redirect URI of a provider (RFC 6749 §3.1.2). */
@@ -56,6 +62,17 @@ export class AuthUrls {
   /** The public URL of a request target of this application. */
   publicTarget(target: string): string {
     return new URL(this.options.baseUrl).pathname.replace(/\/+$/, '') + target;
+  }
+
+  /** Put together anew only when the prefix has changed: every login asks several times. */
+  #routes(): Routes {
+    const prefix = this.#globalPrefix();
+    if (this.#known?.prefix === prefix) return this.#known;
+    const parts = [prefix, this.routePrefix]
+      .map((part) => part.replace(/^\/+|\/+$/g, ''))
+      .filter((part) => part !== '');
+    const base = [this.options.baseUrl, ...parts].join('/');
+    return (this.#known = { prefix, base, path: new URL(base).pathname });
   }
 
   #globalPrefix(): string {
