@@ -106,7 +106,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
    * @param within milliseconds that are left for it, of its `databaseTimeout`
    * @param told takes the rows, or an {@link OAuthError}; what it throws over rows it is told in turn
    */
-  ask(text: string, values: readonly string[], within: number, told: Answered<readonly TextRow[]>): void {
+  ask(text: string, values: readonly (string | Buffer)[], within: number, told: Answered<readonly TextRow[]>): void {
     const deadline = this.#deadline(within);
     if (this.#known) this.#askTwice({ text, values, name: this.#nameOf(text) }, deadline, told);
     else void this.statementName(text).then((name) => this.#askTwice({ text, values, name }, deadline, told));

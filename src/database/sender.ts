@@ -14,7 +14,7 @@ export interface Statement {
 
 /** A statement that is answered in texts. */
 export interface Question extends Statement {
-  readonly values: readonly string[];
+  readonly values: readonly (string | Buffer)[];
 }
 
 /** Sends statements. */

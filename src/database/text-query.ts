@@ -8,7 +8,7 @@ export type TextRow = readonly (string | null)[];
 
 /** What a query needs of pg's connection to run a statement that was prepared on it. */
 interface Wire {
-  bind(portal: { portal: string; statement: string; values: readonly string[] }): void;
+  bind(portal: { portal: string; statement: string; values: readonly (string | Buffer)[] }): void;
   execute(portal: { portal: string; rows: number }): void;
   sync(): void;
 }
@@ -22,7 +22,7 @@ interface Stock {
 /** Makes a query of texts. @param name of the prepared statement, where it is to be one */
 export type MakeTextQuery = (
   text: string,
-  values: readonly string[],
+  values: readonly (string | Buffer)[],
   name: string | undefined,
   told: Answered<readonly TextRow[]>,
 ) => pg.Submittable;
@@ -46,7 +46,7 @@ export function textQueries({ Query }: Pick<typeof pg, 'Query'>): MakeTextQuery 
 
     constructor(
       readonly text: string,
-      readonly values: readonly string[],
+      readonly values: readonly (string | Buffer)[],
       readonly name: string | undefined,
       /** Where a `query_timeout` is set for all connections, pg puts its own before it. */
       public callback: Answered<readonly TextRow[]>,
