@@ -89,10 +89,9 @@ export class OAuthEvents {
   }
 
   private log(name: keyof OAuthEventMap, event: object): void {
-    const level = LEVELS[name] ?? 'debug';
-    // Spelling out what nobody will read is a hundredth of a login.
-    if (!Logger.isLevelEnabled(level)) return;
-    // Subjects come from providers: nothing in them may reach a terminal as a command.
-    this.#logger[level](`${name} ${printableJson(event)}`);
+    // Subjects come from providers: nothing in them may reach a terminal as a command. Whether anybody reads the line is for the
+    // logger to say: `Logger.isLevelEnabled()` answers no on Nest 11 where no levels were set, and knows nothing of loggers that
+    // are not Nest's.
+    this.#logger[LEVELS[name] ?? 'debug'](`${name} ${printableJson(event)}`);
   }
 }
