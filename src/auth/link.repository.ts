@@ -1,6 +1,7 @@
 // SQL of connecting and disconnecting identities, inside one transaction each.
 import { Injectable } from '@nestjs/common';
-import { Database, type Queryable } from '../database/database.service.js';
+import { Database } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 import type { EndedSession } from '../sessions/session.repository.js';
 
 /** A session that gets a new id and a new cookie. */

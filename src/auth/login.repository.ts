@@ -1,6 +1,6 @@
 // The one statement that writes a login: account, grant, access token, session, and the state's outcome.
 import { Injectable } from '@nestjs/common';
-import type { Queryable } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 import type { OAuthProfile } from '../options/login.js';
 import type { EndedSession } from '../sessions/session.repository.js';
 

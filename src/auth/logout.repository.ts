@@ -1,6 +1,7 @@
 // SQL of logouts that begin at the provider: tokens seen, and the sessions they end. All of it runs in one transaction.
 import { Injectable } from '@nestjs/common';
-import { Database, type Queryable } from '../database/database.service.js';
+import { Database } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 import type { EndedSession } from '../sessions/session.repository.js';
 
 /** Which sessions of an issuer are meant; null means any. */

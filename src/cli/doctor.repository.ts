@@ -1,6 +1,6 @@
 // What `nest-oauth doctor` asks the database.
 import pg from 'pg';
-import type { Queryable } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 
 /** Questions of the doctor. */
 export class DoctorRepository {

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import pg from 'pg';
 import type { KeyRing } from '../crypto/key-ring.js';
 import { Sealer } from '../crypto/sealing.js';
-import type { Queryable } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 import type { EncryptionKeyOptions } from '../options/options.js';
 import { Problems } from '../options/problems.js';
 import { resolveKeyRing } from '../options/resolve-keys.js';

@@ -1,29 +1,7 @@
 // Waiting for a connection of the pool, in bounds. pg's pool cannot be told that somebody has stopped waiting; without
 // this, its queue would grow for as long as it is exhausted.
-import type { Client, ClientConfig, Pool, PoolClient } from 'pg';
-
-/** What is left of a wait. */
-export class Deadline {
-  readonly #end: number;
-
-  /** @param allowance milliseconds in all @param left how many of them are left now */
-  constructor(
-    private readonly allowance: number,
-    left: number,
-  ) {
-    this.#end = performance.now() + left;
-  }
-
-  /** Milliseconds, 0 at least. */
-  get left(): number {
-    return Math.max(0, this.#end - performance.now());
-  }
-
-  /** What one more statement may take: what is left, and never so little that a healthy server could not answer. */
-  get forStatement(): number {
-    return Math.ceil(Math.max(this.left, this.allowance / 10));
-  }
-}
+import type { Pool, PoolClient } from 'pg';
+import type { Deadline } from './deadline.js';
 
 /** Gets a connection, or the reason why there is none. */
 type Use = (fault: Error | undefined, client?: PoolClient) => void;
@@ -141,29 +119,3 @@ export class PoolLine {
 
 /** A pool that can be told to serve whoever waits. */
 type Pulsing = Pool & { _pulseQueue?: () => void };
-
-/** What pg-pool has besides its types. */
-interface OpenPool {
-  Client: new (config: ClientConfig) => Client;
-  options: ClientConfig;
-}
-
-const bounded = new WeakSet<Pool>();
-
-/**
- * Gives up connections that are not made in time, unless the application has set a bound (`connectTimeoutMS`). Without
- * one, a server that accepts and says nothing keeps places of the pool for ever, and the pool from ending at shutdown.
- * How long the application itself waits for a place stays its own affair.
- * @param timeout milliseconds
- */
-export function boundConnecting(pool: Pool, timeout: number): void {
-  const open = pool as unknown as OpenPool;
-  if (bounded.has(pool) || open.options.connectionTimeoutMillis) return;
-  bounded.add(pool);
-  open.Client = class extends open.Client {
-    constructor(config: ClientConfig) {
-      // The pool hides its password from enumeration.
-      super({ ...config, password: config.password, connectionTimeoutMillis: timeout });
-    }
-  };
-}

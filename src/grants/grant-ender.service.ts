@@ -1,6 +1,6 @@
 // Ends grants that nothing needs any more, inside the transaction that ended their sessions.
 import { Injectable } from '@nestjs/common';
-import type { Queryable } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { GrantRepository } from './grant.repository.js';
 import { RevocationOutbox } from './revocation-outbox.service.js';

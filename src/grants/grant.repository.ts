@@ -1,6 +1,7 @@
 // SQL of oauth_grants and oauth_access_tokens. Leases and versions are compared by the database in one statement each.
 import { Injectable } from '@nestjs/common';
-import { Database, type Queryable } from '../database/database.service.js';
+import { Database } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 import type { GrantOwner } from './grant-sealing.js';
 
 /** A grant with the access token for one audience, if there is one. Durations are seconds by the database clock. */

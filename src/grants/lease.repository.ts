@@ -1,7 +1,8 @@
 // SQL of the lease on a grant: taken, journalled, given back, or ended by writing. Owners and versions are compared by
 // the database, in one statement each, and whoever waits is notified.
 import { Injectable } from '@nestjs/common';
-import { Database, type Queryable } from '../database/database.service.js';
+import { Database } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 import type { Journal, LeaseRow } from './lease.js';
 
 /** Notified with the id of a grant when its lease ends or its version moves. */

@@ -2,7 +2,7 @@
 import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { randomId } from '../crypto/random.js';
 import { claimedContext, type SealContext, Sealer } from '../crypto/sealing.js';
-import type { Queryable } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ProviderError } from '../providers/provider-fault.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';

@@ -1,6 +1,7 @@
 // SQL of oauth_revocations, the outbox.
 import { Injectable } from '@nestjs/common';
-import { Database, type Queryable } from '../database/database.service.js';
+import { Database } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 
 /** A token to revoke. */
 export interface RevocationRow {

@@ -1,7 +1,8 @@
 // SQL over every sealed column, for re-sealing with another key. Values are compared before they are replaced, and
 // nothing else of a row changes: a refresh under way neither loses its answer nor its version.
 import { Inject, Injectable } from '@nestjs/common';
-import { Database, type Queryable } from '../database/database.service.js';
+import { Database } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 
 /** A column that holds sealed values, and the key of its table. */
 export interface SealedColumn {

@@ -1,6 +1,7 @@
 // All SQL of oauth_sessions but the one statement that writes a login. Expiry is judged by the database clock.
 import { Injectable } from '@nestjs/common';
-import { Database, type Queryable } from '../database/database.service.js';
+import { Database } from '../database/database.service.js';
+import type { Queryable } from '../database/queryable.js';
 import type { Answered } from '../database/answer-watch.js';
 import type { TextRow } from '../database/text-query.js';
 import { ByHashes } from './by-hashes.js';

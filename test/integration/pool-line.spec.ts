@@ -1,6 +1,7 @@
 // Connections given out in bounds, whatever the pool does meanwhile.
 import pg from 'pg';
-import { Deadline, PoolLine } from '../../src/database/pool-line.js';
+import { Deadline } from '../../src/database/deadline.js';
+import { PoolLine } from '../../src/database/pool-line.js';
 import { testServerUrl } from '../support/database.js';
 
 /** A pool with one idle connection, or as many as it may have. */
