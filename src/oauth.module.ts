@@ -64,6 +64,7 @@ import { KnownSessions } from './sessions/known-sessions.service.js';
 import { SessionLookup } from './sessions/session-lookup.js';
 import { SessionTouches } from './sessions/session-touches.js';
 import { SessionGuard } from './sessions/session.guard.js';
+import { LookupRepository } from './sessions/lookup.repository.js';
 import { SessionRepository } from './sessions/session.repository.js';
 import { SessionService } from './sessions/session.service.js';
 import { StepUp } from './sessions/step-up.service.js';
@@ -103,6 +104,7 @@ const SERVICES: NestProvider[] = [
     GrantKeeper,
   ],
   ...[
+    LookupRepository,
     SessionRepository,
     SessionCache,
     SessionEnds,

@@ -5,9 +5,9 @@ import { sha256Base64 } from '../crypto/digest.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { KnownSessions } from './known-sessions.service.js';
 import { type Done, LookupQueue, type Waiter } from './lookup-queue.js';
+import { type Alive, LookupRepository } from './lookup.repository.js';
 import { type LookupTicket, SessionCache } from './session-cache.service.js';
 import { type FoundSession, foundIn, type SessionRow } from './session-record.js';
-import { type Alive, SessionRepository } from './session.repository.js';
 import { Turn } from './turn.js';
 
 /** Somebody who asked in this turn. */
@@ -32,7 +32,7 @@ export class SessionLookup {
   readonly #checking = new LookupQueue<Checking>((batch, done) => this.#check(batch, done));
 
   constructor(
-    private readonly sessions: SessionRepository,
+    private readonly lookups: LookupRepository,
     private readonly cache: SessionCache,
     private readonly known: KnownSessions,
     private readonly options: ResolvedOptions,
@@ -55,7 +55,7 @@ export class SessionLookup {
   /** A live session by its id, past the cache. @throws {OAuthError} `database_unavailable` */
   async findById(id: string): Promise<FoundSession | null> {
     const asOf = performance.now();
-    const [row] = await this.sessions.findLiveById(id);
+    const [row] = await this.lookups.findLiveById(id);
     return row ? foundIn(row, asOf) : null;
   }
 
@@ -85,7 +85,7 @@ export class SessionLookup {
 
   #check(batch: readonly Checking[], done: Done): void {
     const asOf = performance.now();
-    this.sessions.check(keysOf(batch), this.#left(batch, asOf), (error, alive) => {
+    this.lookups.check(keysOf(batch), this.#left(batch, asOf), (error, alive) => {
       if (alive) this.#admit(batch, alive, asOf);
       done(error ?? undefined);
     });
@@ -110,7 +110,7 @@ export class SessionLookup {
   #read(batch: readonly Reading[], done: Done): void {
     const ticket = this.cache.open();
     const asOf = performance.now();
-    this.sessions.findLive(keysOf(batch), this.#left(batch, asOf), (error, rows) => {
+    this.lookups.findLive(keysOf(batch), this.#left(batch, asOf), (error, rows) => {
       if (rows) this.#keep(batch, rows, { ticket, asOf });
       this.cache.close(ticket);
       done(error ?? undefined);

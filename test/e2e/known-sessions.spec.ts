@@ -6,6 +6,7 @@ import { sha256 } from '../../src/crypto/digest.js';
 import { SessionService } from '../../src/index.js';
 import { KnownSessions } from '../../src/sessions/known-sessions.service.js';
 import { SessionTouches } from '../../src/sessions/session-touches.js';
+import { LookupRepository } from '../../src/sessions/lookup.repository.js';
 import { SessionRepository } from '../../src/sessions/session.repository.js';
 import { WebRequest } from '../../src/sessions/web-request.js';
 import { FakeProvider } from '../../src/testing/index.js';
@@ -22,7 +23,7 @@ describe.each(platforms)('sessions read before, on %s', (platform) => {
   let database: TestDatabase;
   let provider: FakeProvider;
   let app: RunningApp;
-  let repository: SessionRepository;
+  let repository: LookupRepository;
   /** Sessions read and sessions checked, query by query. */
   let asked: [kind: 'read' | 'check', sessions: number][];
 
@@ -33,7 +34,7 @@ describe.each(platforms)('sessions read before, on %s', (platform) => {
       database: database.url,
       providers: [oidcOf(provider), oidcOf(provider, { name: 'own', grant: 'session' })],
     });
-    repository = app.app.get(SessionRepository, { strict: false });
+    repository = app.app.get(LookupRepository, { strict: false });
     const [read, check] = [repository.findLive.bind(repository), repository.check.bind(repository)];
     repository.findLive = (hashes, within, told) => (asked.push(['read', hashes.length]), read(hashes, within, told));
     repository.check = (hashes, within, told) => (asked.push(['check', hashes.length]), check(hashes, within, told));
@@ -196,8 +197,9 @@ describe.each(platforms)('sessions read before, on %s', (platform) => {
         )
       )[0]!.left;
     const touched: ReturnType<SessionRepository['touch']>[] = [];
-    const touch = repository.touch.bind(repository);
-    repository.touch = (...given) => {
+    const sessions = app.app.get(SessionRepository, { strict: false });
+    const touch = sessions.touch.bind(sessions);
+    sessions.touch = (...given) => {
       touched.push(touch(...given));
       return touched.at(-1)!;
     };
@@ -220,7 +222,7 @@ describe.each(platforms)('sessions read before, on %s', (platform) => {
       expect(touched).toHaveLength(2);
     } finally {
       await holder.end();
-      repository.touch = touch;
+      sessions.touch = touch;
     }
   });
 

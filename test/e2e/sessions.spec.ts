@@ -4,7 +4,7 @@ import { oidcOf, type AppOptions, platforms, type RunningApp, startApp } from '.
 import { startTcpProxy } from '../support/tcp-proxy.js';
 import { UserAgent } from '../support/user-agent.js';
 import { SessionService } from '../../src/index.js';
-import { SessionRepository } from '../../src/sessions/session.repository.js';
+import { LookupRepository } from '../../src/sessions/lookup.repository.js';
 import { FakeProvider } from '../../src/testing/index.js';
 
 describe.each(platforms)('sessions on %s', (platform) => {
@@ -224,7 +224,7 @@ describe.each(platforms)('sessions on %s', (platform) => {
 
   it('coalesces: many requests, few queries; each batch is asked after its requests came, and fails as one', async () => {
     const agents = [await login(app, 'x'), await login(app, 'y'), await login(app, 'z')];
-    const repository = app.app.get(SessionRepository, { strict: false });
+    const repository = app.app.get(LookupRepository, { strict: false });
     const asked: number[] = [];
     const [find, check] = [repository.findLive.bind(repository), repository.check.bind(repository)];
     let failing = false;

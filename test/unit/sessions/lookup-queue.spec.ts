@@ -6,7 +6,7 @@ import { LookupQueue, type Waiter } from '../../../src/sessions/lookup-queue.js'
 import type { SessionCache } from '../../../src/sessions/session-cache.service.js';
 import { SessionLookup } from '../../../src/sessions/session-lookup.js';
 import type { FoundSession } from '../../../src/sessions/session-record.js';
-import type { SessionRepository } from '../../../src/sessions/session.repository.js';
+import type { LookupRepository } from '../../../src/sessions/lookup.repository.js';
 import { Turn } from '../../../src/sessions/turn.js';
 
 type Asked = Waiter<string>;
@@ -81,7 +81,7 @@ const answering = (answer: unknown) => (_keys: string[], _left: number, told: To
 describe('a session that has changed since it was read', () => {
   const found = (sessions: object, known: object, databaseTimeout: number) =>
     new SessionLookup(
-      sessions as SessionRepository,
+      sessions as LookupRepository,
       {
         get: () => undefined,
         open: () => null,
@@ -125,7 +125,7 @@ describe('questions of one turn', () => {
   const record = (id: string) => ({ record: { id }, version: '1 1' }) as FoundSession;
   const lookup = (cache: object, sessions: object = {}) =>
     new SessionLookup(
-      sessions as SessionRepository,
+      sessions as LookupRepository,
       { open: () => null, close: () => undefined, store: () => undefined, ...cache } as unknown as SessionCache,
       { get: () => undefined, set: () => undefined } as unknown as KnownSessions,
       { databaseTimeout: 1_000 } as ResolvedOptions,
