@@ -69,7 +69,7 @@ async function withAutocannon({ url, list, connections, seconds }) {
 
 /**
  * @param {{ url: string, list: { path: string, cookies: string[] }, connections: number, seconds: number }} load
- *   cookies from the first one on; fractions of seconds are kept to within a tenth
+ *   cookies from the first one on; with wrk, fractions of seconds are kept to within a tenth, with autocannon to within one
  * @returns {Promise<{ requests: number, seconds: number, failed: number, refused: number, p50Ms: number, p99Ms: number }>}
  */
 export const fire = (load) => (hasWrk ? withWrk(load) : withAutocannon(load));
