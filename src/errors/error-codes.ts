@@ -41,11 +41,6 @@ export const ERROR_CODES = {
     'Your browser did not send the cookie that this login needs. Please allow cookies and try again.',
     'The browser cookie was missing.',
   ),
-  unsupported_media_type: row(
-    415,
-    'The request has an unsupported content type.',
-    'Forms are application/x-www-form-urlencoded.',
-  ),
   method_not_allowed: row(405, 'This method is not allowed here.', 'See the Allow header.'),
   unknown_provider: row(404, 'There is no such login provider.', 'The name in the path is not a configured provider.'),
   not_found: row(
@@ -117,7 +112,7 @@ export const ERROR_CODES = {
   cross_site: row(
     403,
     'This request came from another site and was refused.',
-    'Sec-Fetch-Site or Origin names another origin than baseUrl.',
+    'Sec-Fetch-Site or Origin names another origin than baseUrl, or a script, frame or image asked for a login or callback.',
   ),
   insufficient_scope: row(
     403,

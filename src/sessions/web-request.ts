@@ -106,12 +106,15 @@ export class WebRequest {
     );
   }
 
-  /** True for what a browser sends to fill an image, a frame, a script or a fetch, and not to show a page. */
+  /**
+   * True for what a browser sends to fill an image, a frame, a script or a fetch, and not to show a page. Browsers say mode
+   * and site together; a mode alone is said by a program (Node's `fetch` says `cors`), whose cookies nobody else can use.
+   */
   get isEmbedded(): boolean {
     const mode = this.header('sec-fetch-mode');
     const destination = this.header('sec-fetch-dest');
     return (
-      (mode !== undefined && mode !== 'navigate') ||
+      (mode !== undefined && mode !== 'navigate' && this.header('sec-fetch-site') !== undefined) ||
       (destination !== undefined && destination !== 'document' && destination !== 'empty')
     );
   }

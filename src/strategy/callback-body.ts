@@ -6,11 +6,14 @@ import { MAX_CALLBACK_LENGTH } from './callback-parameters.js';
 
 /**
  * Reads a form body from a parsed object, a string, a Buffer or the unread stream.
- * @throws {OAuthError} `unsupported_media_type`, or `invalid_request` for what is too long or no flat form
+ * @throws {OAuthError} `invalid_request` for another content type, and for what is too long or no flat form
  */
 export async function formBody(request: WebRequest): Promise<string> {
   const type = (request.header('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase();
-  if (type !== 'application/x-www-form-urlencoded') throw new OAuthError('unsupported_media_type');
+  if (type !== 'application/x-www-form-urlencoded')
+    throw new OAuthError('invalid_request', {
+      cause: new Error('the content type must be application/x-www-form-urlencoded'),
+    });
   const { body } = request.native;
   if (typeof body === 'string') return bounded(body);
   if (Buffer.isBuffer(body)) return bounded(body.toString('utf8'));

@@ -180,10 +180,9 @@ describe.each(platforms)('back-channel logout on %s', (platform) => {
       }),
       await fetch(`${url}?logout_token=${token}`),
     ];
-    for (const answer of refused) {
-      expect(answer.status).toBeGreaterThanOrEqual(400);
-      expect(answer.status).toBeLessThan(500);
-    }
+    // Fastify itself refuses what it cannot parse.
+    const several = platform === 'fastify' ? 415 : 400;
+    expect(refused.map((answer) => answer.status)).toEqual([400, 400, 400, 400, 400, several, 405]);
     expect(await alive(agent)).toEqual([true]);
     expect((await post(`logout_token=${token}&extra=1`)).status).toBe(200);
     expect(await alive(agent)).toEqual([false]);

@@ -80,8 +80,8 @@ describe.each(platforms)('a login begun by a third party, on %s', (platform) => 
   });
 
   it.each([
-    ['JSON', 415, '{"iss":"ISS"}', 'application/json'],
-    ['several parts', 415, 'iss=ISS', 'multipart/form-data; boundary=x'],
+    ['JSON', 400, '{"iss":"ISS"}', 'application/json'],
+    ['several parts', 400, 'iss=ISS', 'multipart/form-data; boundary=x'],
     ['a list', 400, 'iss[]=ISS', undefined],
     ['an object', 400, 'iss[a]=ISS', undefined],
     ['two issuers', 400, 'iss=ISS&iss=https://evil.example', undefined],
@@ -92,7 +92,9 @@ describe.each(platforms)('a login begun by a third party, on %s', (platform) => 
     const headers = { 'content-type': type ?? 'application/x-www-form-urlencoded' };
     const body = form.replaceAll('ISS', type ? at.provider.issuer : encodeURIComponent(at.provider.issuer));
     const answer = await at.agent().fetch(`${at.app.url}/auth/initiate`, { method: 'POST', body, headers });
-    expect([answer.status, answer.setCookies]).toEqual([status, []]);
+    // Fastify itself refuses what it cannot parse.
+    const expected = platform === 'fastify' && type?.startsWith('multipart/') ? 415 : status;
+    expect([answer.status, answer.setCookies]).toEqual([expected, []]);
     expect(({} as Record<string, unknown>).iss).toBeUndefined();
   });
 
