@@ -10,7 +10,7 @@ export class AccessToken extends Redacted {
   /** When it expires; null where the provider does not say. */
   readonly expiresAt: Date | null;
   /** What it may do. */
-  readonly scope: readonly string[];
+  readonly scope: string[];
 
   constructor(fields: { value: string; type: 'Bearer' | 'DPoP'; expiresAt: Date | null; scope: readonly string[] }) {
     super();
@@ -18,6 +18,6 @@ export class AccessToken extends Redacted {
     Object.defineProperty(this, 'value', { value: fields.value, enumerable: false });
     this.type = fields.type;
     this.expiresAt = fields.expiresAt;
-    this.scope = fields.scope;
+    this.scope = [...fields.scope];
   }
 }

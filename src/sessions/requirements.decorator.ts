@@ -14,10 +14,10 @@ export function RequireScopes(...scopes: [string, ...string[]]): CustomDecorator
 }
 
 /**
- * Demands that the person authenticated at the provider at most `maxAge` seconds ago, as the provider asserts by
- * `auth_time`. Navigations are sent to authenticate again and come back; scripts get 401 (RFC 9470).
+ * Demands that the person authenticated at the provider at most `maxAge` seconds ago, 300 unless said, as the provider
+ * asserts by `auth_time`. Navigations are sent to authenticate again and come back; scripts get 401 (RFC 9470).
  */
-export function RequireFreshAuth({ maxAge }: { maxAge: number }): CustomDecorator<symbol> {
+export function RequireFreshAuth({ maxAge = 300 }: { maxAge?: number } = {}): CustomDecorator<symbol> {
   if (!(Number.isFinite(maxAge) && maxAge > 0)) throw new TypeError('RequireFreshAuth: maxAge must be seconds above 0');
   return SetMetadata(REQUIRED_FRESHNESS, Math.floor(maxAge) || 1);
 }

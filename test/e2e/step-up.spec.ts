@@ -11,7 +11,7 @@ class VaultController {
   @Get('fresh') @RequireFreshAuth({ maxAge: 300 }) fresh(): object {
     return { entered: 'fresh' };
   }
-  @Post('fresh') @RequireFreshAuth({ maxAge: 300 }) write(): object {
+  @Post('fresh') @RequireFreshAuth() write(): object {
     return { entered: 'write' };
   }
   @Get('strong') @RequireAcr('mfa', 'phrh') strong(): object {
