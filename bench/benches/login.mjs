@@ -154,7 +154,7 @@ async function side({ context, platform, provider, ports, stores, plan }) {
 export async function run(context) {
   const plan = context.quick
     ? { concurrency: 16, rounds: 3, seconds: 2, warmUp: 1_200, oidc: { rounds: 3, seconds: 1, warmUp: 200 } }
-    : { concurrency: 16, rounds: 9, seconds: 2, warmUp: 3_000, oidc: { rounds: 3, seconds: 3, warmUp: 600 } };
+    : { concurrency: 16, rounds: 24, seconds: 0.8, warmUp: 3_000, oidc: { rounds: 9, seconds: 1, warmUp: 600 } };
   const needed = context.platforms.flatMap((platform) => variantsOf('login', platform, context.only));
   const variants = [...new Set([...needed, 'direct'])];
   const stores = await makeStores({ postgres: context.postgres, variants, sessions: SESSIONS, log: context.log });
