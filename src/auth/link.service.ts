@@ -1,16 +1,18 @@
 // Connecting another identity to the logged-in user: begun by a POST from a live, recent session, bound to it, and
 // checked again when the provider has answered (never implicitly, never by e-mail).
 import { Injectable } from '@nestjs/common';
-import { lockKey, sha256 } from '../crypto/digest.js';
+import { sha256 } from '../crypto/digest.js';
 import { randomId, randomToken } from '../crypto/random.js';
 import { Sealer } from '../crypto/sealing.js';
 import { Database } from '../database/database.service.js';
+import { identityLocks } from '../database/identity-locks.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { idTokenContext } from '../grants/grant-sealing.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
 import { serializeCookie } from '../sessions/cookies.js';
+import { recordOf } from '../sessions/oauth-session.js';
 import { StepUp } from '../sessions/step-up.service.js';
 import type { WebRequest } from '../sessions/web-request.js';
 import { stillSafe } from '../state/return-to.js';
@@ -72,10 +74,8 @@ export class LinkService {
       this.preparer.prepare(request, login, { userId: session.user.id, token: randomToken(), bound: 'account' }),
       this.#resealed(session.id, newId),
     ]);
-    const locks = [
-      ...(identity.sid === null ? [] : [lockKey('sid', identity.issuer, identity.sid)]),
-      lockKey('sub', identity.issuer, identity.subject),
-    ];
+    // Also those of the session's own identity: whoever ends it waits, and then finds it under its new id.
+    const locks = identityLocks(recordOf(session)!, identity);
     const { accountId, seconds } = await this.database.transaction(locks, async (tx) => {
       const result = await this.logins.write(tx, { ...prepared, oldTokenHash: null });
       if (result.session_seconds === null) throw loginRefusal(result, provider);

@@ -2,6 +2,7 @@
 import { Injectable } from '@nestjs/common';
 import { lockKey, sha256 } from '../crypto/digest.js';
 import { Database } from '../database/database.service.js';
+import { identityLocks } from '../database/identity-locks.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { GrantEnder } from '../grants/grant-ender.service.js';
@@ -93,8 +94,9 @@ export class ProviderLogout {
       // Delivered twice: the first time has done it, and a newer session is not meant.
       if (hash && !(await this.logouts.remember(tx, { ...target, hash }))) return [];
       if (sub === null) {
-        for (const subject of await this.logouts.subjects(tx, target))
-          await tx.query('select pg_advisory_xact_lock($1::bigint)', [lockKey('sub', issuer, subject)]);
+        const subjects = await this.logouts.subjects(tx, target);
+        for (const key of identityLocks(...subjects.map((subject) => ({ issuer, subject, sid: null }))))
+          await tx.query('select pg_advisory_xact_lock($1::bigint)', [key]);
       }
       const sessions = await this.logouts.end(tx, target);
       // Refresh tokens issued for `offline_access` outlive the session (OIDC Back-Channel Logout §2.7).

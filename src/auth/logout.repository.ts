@@ -31,10 +31,10 @@ export class LogoutRepository {
     return rows.length === 1;
   }
 
-  /** Subjects whose sessions are meant, in the order in which their locks are to be taken. */
+  /** Subjects whose sessions are meant. */
   async subjects(tx: Queryable, { issuer, sid, sub }: LogoutTarget): Promise<string[]> {
     const rows = await tx.query<{ subject: string }>(
-      `select distinct a.subject from oauth_sessions s join oauth_accounts a on a.id = s.account_id where ${MEANT} order by 1`,
+      `select distinct a.subject from oauth_sessions s join oauth_accounts a on a.id = s.account_id where ${MEANT}`,
       [issuer, sid, sub],
     );
     return rows.map((row) => row.subject);

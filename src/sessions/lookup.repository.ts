@@ -9,7 +9,8 @@ import type { SessionRow } from './session-record.js';
 /** Neither of a session's ends has come. */
 export const LIVE = `s.expires_at > now() and s.idle_expires_at > now()`;
 
-const milliseconds = (column: string) => `date_part('epoch', ${column}) * 1000`;
+/** A time in milliseconds since the epoch, as {@link SessionRecord} has it. */
+export const milliseconds = (column: string) => `date_part('epoch', ${column}) * 1000`;
 
 /**
  * Which version of its row and of its grant's row a session is: the transactions that wrote them. Postgres gives every

@@ -1,8 +1,10 @@
 // Listing, ending, touching and cleaning sessions. Guards ask another file (lookup.repository), and a login writes its own.
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.service.js';
+import type { LockedIdentity } from '../database/identity-locks.js';
 import type { Queryable } from '../database/queryable.js';
-import { LIVE } from './lookup.repository.js';
+import { LIVE, milliseconds } from './lookup.repository.js';
+import type { SessionRecord } from './session-record.js';
 
 /** A session whose use was written down: the versions of its row before and after that. */
 export interface Touched {
@@ -10,6 +12,9 @@ export interface Touched {
   readonly before: string;
   readonly after: string;
 }
+
+/** What stays the same of a session when a link gives it another id and another cookie. */
+export type LastingKey = Pick<SessionRecord, 'user_id' | 'account_id' | 'created_at'>;
 
 /** One line of the list of a user's own sessions. */
 export interface ListedSession {
@@ -86,18 +91,20 @@ export class SessionRepository {
     );
   }
 
-  /** Ends sessions by id, all of this user. @returns those that were there */
-  async remove(tx: Queryable, ids: readonly string[], userId: string): Promise<EndedSession[]> {
+  /** Ends a session, under whatever id it has by now. @returns what was there */
+  async remove(tx: Queryable, { user_id, account_id, created_at }: LastingKey): Promise<EndedSession[]> {
     return tx.query<EndedSession & Record<string, unknown>>(
-      `delete from oauth_sessions where id = any($1::uuid[]) and user_id = $2::text returning ${ENDED}`,
-      [ids, userId],
+      `delete from oauth_sessions
+       where user_id = $1::text and account_id = $2::uuid and ${milliseconds('created_at')} = $3::double precision
+       returning ${ENDED}`,
+      [user_id, account_id, created_at],
     );
   }
 
-  /** Identities (issuer, subject, sid) of sessions, which name the locks to take before ending them. */
+  /** What names sessions for good, and their identities, which name the locks to take before ending them. */
   async identities(
     where: { userId: string; except?: string; only?: string } | { accountId: string },
-  ): Promise<{ id: string; issuer: string; subject: string; sid: string | null; user_id: string }[]> {
+  ): Promise<(LastingKey & LockedIdentity)[]> {
     const [condition, values] =
       'accountId' in where
         ? ['s.account_id = $1::uuid', [where.accountId]]
@@ -106,7 +113,8 @@ export class SessionRepository {
             [where.userId, where.except ?? null, where.only ?? null],
           ];
     return this.database.query(
-      `select s.id, s.user_id, a.issuer, a.subject, s.sid from oauth_sessions s join oauth_accounts a on a.id = s.account_id where ${condition} order by s.id`,
+      `select s.user_id, s.account_id, ${milliseconds('s.created_at')} as created_at, a.issuer, a.subject, s.sid
+       from oauth_sessions s join oauth_accounts a on a.id = s.account_id where ${condition} order by s.id`,
       values,
     );
   }

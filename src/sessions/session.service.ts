@@ -1,9 +1,10 @@
 // Sessions for guards, controllers and applications: find, list, end.
 import { Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import { lockKey, sha256 } from '../crypto/digest.js';
+import { sha256 } from '../crypto/digest.js';
 import { isId } from '../crypto/random.js';
 import { Database } from '../database/database.service.js';
+import { identityLocks, type LockedIdentity } from '../database/identity-locks.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents, type OAuthEventMap } from '../events/oauth-events.service.js';
 import { GrantEnder } from '../grants/grant-ender.service.js';
@@ -16,7 +17,7 @@ import { SessionEnds } from './session-ends.service.js';
 import { SessionLookup } from './session-lookup.js';
 import type { FoundSession } from './session-record.js';
 import { SessionTouches } from './session-touches.js';
-import { type EndedSession, SessionRepository } from './session.repository.js';
+import { type EndedSession, type LastingKey, SessionRepository } from './session.repository.js';
 import type { WebRequest } from './web-request.js';
 
 /** One line of a user's list of sessions ("your devices"). */
@@ -200,17 +201,13 @@ export class SessionService {
 
   /**
    * Ends sessions and what hangs on them, one identity at a time under its locks: a login that is just committing, and
-   * another last logout, must see each other.
+   * another last logout, must see each other; and a link that gives the session another id meanwhile saves nothing.
    */
-  async #end(
-    found: readonly { id: string; issuer: string; subject: string; sid: string | null; user_id: string }[],
-    by: EndReason,
-  ): Promise<EndedSession[]> {
+  async #end(found: readonly (LastingKey & LockedIdentity)[], by: EndReason): Promise<EndedSession[]> {
     const ended: EndedSession[] = [];
-    for (const { id, issuer, subject, sid, user_id: userId } of found) {
-      const locks = [...(sid === null ? [] : [lockKey('sid', issuer, sid)]), lockKey('sub', issuer, subject)];
-      const removed = await this.database.transaction(locks, async (tx) => {
-        const rows = await this.sessions.remove(tx, [id], userId);
+    for (const session of found) {
+      const removed = await this.database.transaction(identityLocks(session), async (tx) => {
+        const rows = await this.sessions.remove(tx, session);
         await this.grants.endUnneeded(tx, rows);
         return rows;
       });
