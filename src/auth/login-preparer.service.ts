@@ -21,6 +21,8 @@ import type { LoginWrite } from './login.repository.js';
 export interface LoginOwner {
   /** Null leaves it to the account. */
   userId: string | null;
+  /** Id of the account that the application decided about, where there was one. */
+  known?: string | null;
   /** The new session's cookie value. */
   token: string;
   /** To what the grant is bound, whatever the provider's option says. */
@@ -39,7 +41,7 @@ export class LoginPreparer {
   async prepare(
     request: WebRequest,
     { attempt, identity, tokens, dpopKey }: VerifiedLogin,
-    { userId, token, bound }: LoginOwner,
+    { userId, known = null, token, bound }: LoginOwner,
   ): Promise<LoginWrite> {
     const { provider, pending } = attempt;
     const { session: lifetimes, secure } = this.options;
@@ -71,6 +73,7 @@ export class LoginPreparer {
         issuer: identity.issuer,
         subject: identity.subject,
         userId,
+        known,
         profile: identity.profile,
       },
       grant: {

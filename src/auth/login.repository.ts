@@ -1,5 +1,6 @@
 // The one statement that writes a login: account, grant, access token, session, and the state's outcome.
 import { Injectable } from '@nestjs/common';
+import type { LockedIdentity } from '../database/identity-locks.js';
 import type { Queryable } from '../database/queryable.js';
 import type { OAuthProfile } from '../options/login.js';
 import type { EndedSession } from '../sessions/session.repository.js';
@@ -15,6 +16,8 @@ export interface LoginWrite {
     issuer: string;
     subject: string;
     userId: string | null;
+    /** The account that `onLogin` decided about: only that one is this identity's. Null where it was told of none. */
+    known: string | null;
     profile: OAuthProfile;
   };
   grant: {
@@ -53,7 +56,7 @@ export interface LoginWrite {
 export interface LoginWritten {
   /** The provider logged this person out while the login was under way. */
   logged_out: boolean;
-  /** Null when the account belongs to another user than the one named, or the login was refused. */
+  /** Null when the account belongs to another user than the one named, or is not the known one any more, or the login was refused. */
   account_id: string | null;
   user_id: string | null;
   first_login: boolean | null;
@@ -86,9 +89,11 @@ const WRITE_LOGIN = `
     insert into oauth_accounts (id, provider, issuer, subject, user_id, profile)
     select $5::uuid, $2::text, $3::text, $4::text, coalesce($6::text, $5::text), $7::jsonb
     where not exists (select 1 from logged_out)
+      -- one that was disconnected meanwhile comes back as nobody's, and not as the user that it was
+      and ($32::uuid is null or exists (select 1 from oauth_accounts known where known.id = $32::uuid))
     on conflict (issuer, subject) do update
     set provider = excluded.provider, profile = excluded.profile, last_login_at = now()
-    where $6::text is null or oauth_accounts.user_id = $6::text
+    where ($6::text is null or oauth_accounts.user_id = $6::text) and ($32::uuid is null or oauth_accounts.id = $32::uuid)
     returning id, user_id, xmax = 0 as first_login
   ), ended as (
     delete from oauth_sessions s using oauth_accounts a
@@ -153,6 +158,10 @@ const WRITE_LOGIN = `
          (select seconds from session) as session_seconds, (select to_jsonb(ended) from ended) as ended,
          exists (select 1 from account) and not exists (select 1 from granted) as apart`;
 
+const OLDEST = `
+  select id from oauth_sessions where user_id = $1::text and expires_at > now() and idle_expires_at > now()
+  order by created_at desc, id offset $2::integer`;
+
 /** Writes logins. */
 @Injectable()
 export class LoginRepository {
@@ -163,17 +172,25 @@ export class LoginRepository {
       grant.id, grant.sessionBound ? session.id : null, grant.scope, grant.refreshToken, grant.refreshExpiresIn, grant.dpopKey, grant.accessToken, grant.tokenType,
       session.sid, session.id, session.tokenHash, session.authTime, session.acr, session.amr, session.idleTimeout, session.absoluteTimeout,
       session.ip, session.userAgent, session.idToken, oldTokenHash, grant.expiresIn, session.ceiling, grant.accessKey, grant.replaces,
+      account.known,
     ], { prepared: true }); // prettier-ignore
     return row!;
+  }
+
+  /** Identities of the oldest sessions of a user beyond a number, which name the locks to take before ending them. */
+  async oldest(tx: Queryable, userId: string, keep: number): Promise<LockedIdentity[]> {
+    return tx.query<LockedIdentity & Record<string, unknown>>(
+      `select distinct a.issuer, a.subject, null as sid
+       from oauth_sessions s join oauth_accounts a on a.id = s.account_id where s.id in (${OLDEST})`,
+      [userId, keep],
+    );
   }
 
   /** Ends the oldest sessions of a user beyond a number. @returns those that ended */
   async endOldest(tx: Queryable, userId: string, keep: number): Promise<EndedSession[]> {
     return tx.query<EndedSession & Record<string, unknown>>(
-      `delete from oauth_sessions where id in (
-         select id from oauth_sessions where user_id = $1::text and expires_at > now() and idle_expires_at > now()
-         order by created_at desc, id offset $2::integer
-       ) returning id, user_id, account_id, grant_id, provider, sid, id_token`,
+      `delete from oauth_sessions where id in (${OLDEST})
+       returning id, user_id, account_id, grant_id, provider, sid, id_token`,
       [userId, keep],
     );
   }

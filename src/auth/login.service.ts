@@ -4,6 +4,7 @@ import { AccountService } from '../accounts/account.service.js';
 import { lockKey } from '../crypto/digest.js';
 import { randomToken } from '../crypto/random.js';
 import { Database } from '../database/database.service.js';
+import { identityLocks } from '../database/identity-locks.js';
 import type { Queryable } from '../database/queryable.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
@@ -68,15 +69,13 @@ export class LoginService {
     const { provider, pending } = login.attempt;
     const { identity } = login;
     await this.stepUps.assert(request, login);
-    const userId = await this.#userId(request, login);
-    const token = randomToken();
-    const { write, written } = await this.#write(
-      login,
-      await this.preparer.prepare(request, login, { userId, token }),
-    ).catch(async (error: unknown) => {
-      if (!(error instanceof StandsApart)) throw error;
-      return this.#write(login, await this.preparer.prepare(request, login, { userId, token, bound: 'session' }));
-    });
+    const owner = { ...(await this.#user(request, login)), token: randomToken() };
+    const { write, written } = await this.#write(login, await this.preparer.prepare(request, login, owner)).catch(
+      async (error: unknown) => {
+        if (!(error instanceof StandsApart)) throw error;
+        return this.#write(login, await this.preparer.prepare(request, login, { ...owner, bound: 'session' }));
+      },
+    );
     const { ended, crowdedOut } = written;
     if (crowdedOut.length > 0)
       this.events.emit('logout', { userId: written.user_id, sessionIds: crowdedOut, by: 'replaced' });
@@ -92,7 +91,7 @@ export class LoginService {
       firstLogin: written.first_login!,
     });
     const { secure } = this.options;
-    const cookies = [serializeCookie('session', token, { secure, maxAge: written.session_seconds! })];
+    const cookies = [serializeCookie('session', owner.token, { secure, maxAge: written.session_seconds! })];
     // Another person at the same browser: what was pending for the first one must not be finished by the second.
     if (ended && ended.user_id !== written.user_id)
       cookies.push(serializeCookie('browser', randomToken(), { secure, maxAge: BROWSER_COOKIE_MAX_AGE }));
@@ -104,13 +103,10 @@ export class LoginService {
    * @throws {StandsApart} when the grant must be the session's own: its secrets are to be sealed for that, and not here,
    * where a slow key ring would hold locks and a connection
    */
-  #write(login: VerifiedLogin, write: LoginWrite): Promise<Written> {
+  async #write(login: VerifiedLogin, write: LoginWrite): Promise<Written> {
     const { attempt, identity } = login;
     const { provider, pending } = attempt;
-    const locks = [
-      ...(identity.sid === null ? [] : [lockKey('sid', identity.issuer, identity.sid)]),
-      lockKey('sub', identity.issuer, identity.subject),
-    ];
+    const locks = [...(await this.#limitLock(write)), ...identityLocks(identity)];
     return this.database.transaction(locks, async (tx) => {
       const result = await this.logins.write(tx, write);
       if (result.apart) throw new StandsApart();
@@ -125,10 +121,24 @@ export class LoginService {
     });
   }
 
-  /** What `onLogin` says; null leaves it to the account. */
-  async #userId(request: WebRequest, { identity, tokens, attempt }: VerifiedLogin): Promise<string | null> {
+  /**
+   * Where sessions are limited, the logins of one user go one after the other, by whichever identity. Taken before all other
+   * locks: whoever holds it takes those of the sessions that are too many as well.
+   */
+  async #limitLock({ account: { issuer, subject, userId } }: LoginWrite): Promise<bigint[]> {
+    if (this.options.session.maxPerUser === null) return [];
+    const user = userId ?? (await this.accounts.find(issuer, subject))?.userId;
+    // A new user has no other session.
+    return user === undefined ? [] : [lockKey('user', user)];
+  }
+
+  /** What `onLogin` says, and of which account; null leaves the user to the account. */
+  async #user(
+    request: WebRequest,
+    { identity, tokens, attempt }: VerifiedLogin,
+  ): Promise<{ userId: string | null; known: string | null }> {
     const { onLogin } = this.options;
-    if (!onLogin) return null;
+    if (!onLogin) return { userId: null, known: null };
     const [account, { session }] = await Promise.all([
       this.accounts.find(identity.issuer, identity.subject),
       this.sessions.ofRequest(request),
@@ -156,7 +166,7 @@ export class LoginService {
     }
     if (account && account.userId !== userId)
       throw new OAuthError('account_conflict', { provider: attempt.provider.name });
-    return userId;
+    return { userId, known: account?.id ?? null };
   }
 
   /** A session of somebody else on this browser has ended: its grant may now be unneeded. So may those beyond the limit. @returns ids of the latter */
@@ -170,6 +180,10 @@ export class LoginService {
     if (ended && this.#endsGrants({ ended, account_id: accountId })) await this.grants.endUnneeded(tx, [ended]);
     const { maxPerUser } = this.options.session;
     if (maxPerUser === null) return [];
+    const tooMany = await this.logins.oldest(tx, userId!, maxPerUser);
+    if (tooMany.length === 0) return [];
+    // A login of theirs that is just committing must be seen: its session needs the grant.
+    for (const key of identityLocks(...tooMany)) await tx.query('select pg_advisory_xact_lock($1::bigint)', [key]);
     const crowdedOut = await this.logins.endOldest(tx, userId!, maxPerUser);
     await this.grants.endUnneeded(tx, crowdedOut);
     return crowdedOut.map(({ id }) => id);
