@@ -58,7 +58,8 @@ const LEVELS: Partial<Record<keyof OAuthEventMap, 'error' | 'warn'>> = {
   retrySkipped: 'warn',
 };
 
-type Listener<Name extends keyof OAuthEventMap> = (event: OAuthEventMap[Name]) => void;
+type Listener<Name extends keyof OAuthEventMap> =
+  ((event: OAuthEventMap[Name]) => void) | ((event: OAuthEventMap[Name]) => Promise<void>);
 
 /** Emits typed events. Inject it and call {@link on}. */
 @Injectable()
@@ -74,18 +75,21 @@ export class OAuthEvents {
     return () => void listeners.delete(listener);
   }
 
-  /** Tells every listener, in order. Listeners that throw are logged and do not stop anything. */
+  /** Tells every listener, in order, and waits for none. Listeners that throw or reject are logged and do not stop anything. */
   emit<Name extends keyof OAuthEventMap>(name: Name, event: OAuthEventMap[Name]): void {
     this.log(name, event);
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        (listener as Listener<Name>)(event);
+        // What rejects later is nobody else's either: unheard, it would end the process. It may be any library's promise.
+        Promise.resolve((listener as Listener<Name>)(event)).catch((error: unknown) => this.#failed(name, error));
       } catch (error) {
-        this.#logger.error(
-          `a listener of "${name}" failed: ${error instanceof Error ? error.message : 'unknown error'}`,
-        );
+        this.#failed(name, error);
       }
     }
+  }
+
+  #failed(name: keyof OAuthEventMap, error: unknown): void {
+    this.#logger.error(`a listener of "${name}" failed: ${error instanceof Error ? error.message : 'unknown error'}`);
   }
 
   private log(name: keyof OAuthEventMap, event: object): void {

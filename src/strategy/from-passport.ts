@@ -37,7 +37,8 @@ interface StrategyInsides {
   readonly _scopeSeparator?: string;
   authorizationParams(options: object): Record<string, unknown>;
   tokenParams(options: object): Record<string, unknown>;
-  userProfile(accessToken: string, done: (error: unknown, profile?: PassportProfile) => void): void;
+  /** Calls back. Where it is asynchronous, it may also reject. */
+  userProfile(accessToken: string, done: (error: unknown, profile?: PassportProfile) => void): unknown;
 }
 
 interface PassportProfile {
@@ -128,7 +129,10 @@ async function readProfile(
       const failed = (error: unknown): void => reject(asError(error));
       Object.defineProperty(running, '_oauth2', { value: ourTransport(insides, context, failed) });
       timer = setTimeout(() => reject(new Error('userProfile() did not call back')), PATIENCE);
-      running.userProfile(context.accessToken, (error, found) => (error ? failed(error) : resolve(found)));
+      const called = running.userProfile(context.accessToken, (error, found) =>
+        error ? failed(error) : resolve(found),
+      );
+      Promise.resolve(called).catch(failed);
     });
     return normalised(profile ?? {});
   } catch (error) {

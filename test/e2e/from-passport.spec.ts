@@ -111,6 +111,28 @@ describe('fromPassport', () => {
     },
   );
 
+  it('C-005 survives a strategy whose userProfile() is asynchronous and rejects', async () => {
+    class AsyncStrategy extends AcmeStrategy {
+      override async userProfile(): Promise<void> {
+        await Promise.resolve();
+        throw new Error('not what was expected');
+      }
+    }
+    const unheard: unknown[] = [];
+    const hear = (error: unknown) => void unheard.push(error);
+    process.on('unhandledRejection', hear);
+    try {
+      await using bench = await LoginBench.start({
+        provider: { oidc: false },
+        providers: (provider) => [fromPassport(new AsyncStrategy(provider, never))],
+      });
+      expect(await bench.login({ name: 'acme' })).toMatchObject({ status: 502, subject: null });
+      expect(unheard).toEqual([]);
+    } finally {
+      process.off('unhandledRejection', hear);
+    }
+  });
+
   it('sends the token nowhere but where the strategy reads profiles', async () => {
     await using bench = await benchOf({ apiOrigins: ['https://api.example'] });
     expect(await bench.login({ name: 'acme' })).toMatchObject({ subject: null });

@@ -1,4 +1,5 @@
 // Events reach whoever listens, and the log, whatever logger the application has.
+import { setImmediate as turn } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import { Logger, type LoggerService } from '@nestjs/common';
 import { OAuthEvents } from '../../../src/events/oauth-events.service.js';
@@ -56,5 +57,53 @@ describe('events', () => {
       ['error', 'a listener of "revoked" failed: a fault of the application'],
       ['error', 'a listener of "revoked" failed: a fault of the application'],
     ]);
+  });
+
+  it.each<[string, () => Promise<void>]>([
+    ['an async function', async () => Promise.reject(new Error('a fault of the application'))],
+    [
+      'one that fails later',
+      async () => {
+        await turn();
+        throw new Error('a fault of the application');
+      },
+    ],
+    [
+      'a thenable of another library',
+      () =>
+        ({
+          then: (_: unknown, rejected: (error: Error) => void) => rejected(new Error('a fault of the application')),
+        }) as unknown as Promise<void>,
+    ],
+    [
+      'a thenable that throws',
+      () =>
+        ({
+          then: () => {
+            throw new Error('a fault of the application');
+          },
+        }) as unknown as Promise<void>,
+    ],
+  ])('survive a listener that rejects (%s), and wait for none', async (_, listener) => {
+    const { lines, logger } = listening();
+    Logger.overrideLogger(logger);
+    const unheard: unknown[] = [];
+    const hear = (error: unknown) => void unheard.push(error);
+    process.on('unhandledRejection', hear);
+    try {
+      const events = new OAuthEvents();
+      const told: string[] = [];
+      events.on('revoked', listener);
+      events.on('revoked', ({ provider }) => void told.push(provider));
+      expect(events.emit('revoked', { provider: 'github' })).toBeUndefined();
+      expect(told).toEqual(['github']);
+      for (let turns = 0; turns < 5; turns++) await turn();
+      expect(unheard).toEqual([]);
+      expect(lines.filter(([level]) => level === 'error')).toEqual([
+        ['error', 'a listener of "revoked" failed: a fault of the application'],
+      ]);
+    } finally {
+      process.off('unhandledRejection', hear);
+    }
   });
 });
