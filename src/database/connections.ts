@@ -3,7 +3,7 @@ import type pg from 'pg';
 import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import type { Answered } from './answer-watch.js';
 import type { Deadline } from './deadline.js';
-import { isConnectionFault } from './faults.js';
+import { isConnectionFault, isStaleStatement } from './faults.js';
 import { PoolLine } from './pool-line.js';
 import { type Question, Sender, type Statement } from './sender.js';
 import type { TextRow } from './text-query.js';
@@ -77,9 +77,10 @@ export class Connections {
     this.#broken.add(client);
   }
 
-  /** A connection that failed or is still busy with a timed-out statement must not go back to the pool. */
+  /** A connection that failed, is still busy with a timed-out statement or has lost a prepared one must not go back to the pool. */
   #giveBack(client: PoolClient, fault: unknown): void {
-    const destroyed = this.#broken.has(client) || (Boolean(fault) && isConnectionFault(fault));
+    const destroyed =
+      this.#broken.has(client) || (Boolean(fault) && (isConnectionFault(fault) || isStaleStatement(fault)));
     this.#line.giveBack(client, destroyed);
   }
 }

@@ -8,7 +8,7 @@ import type { Answered } from './answer-watch.js';
 import { boundConnecting } from './bounded-connecting.js';
 import { Connections } from './connections.js';
 import { Deadline } from './deadline.js';
-import { asOAuthError, isConnectionFault } from './faults.js';
+import { asOAuthError, isConnectionFault, isStaleStatement } from './faults.js';
 import { PreparedNames } from './prepared-names.js';
 import type { Queryable, QueryOptions } from './queryable.js';
 import type { Question } from './sender.js';
@@ -52,19 +52,32 @@ export class Database implements Queryable, OnApplicationBootstrap {
     return (this.dataSource.driver as unknown as { postgres: typeof pg }).postgres;
   }
 
-  /** Runs one statement outside a transaction. All of it, a second try included, has one `databaseTimeout`. */
+  /**
+   * Runs one statement outside a transaction. All of it, further tries included, has one `databaseTimeout`. A prepared
+   * statement that its connection has lost is sent once more, also where it writes: nothing of it was executed.
+   */
   async query<Row extends QueryResultRow>(
     text: string,
     values: readonly unknown[] = [],
     { retry, prepared }: QueryOptions = {},
   ): Promise<Row[]> {
     const deadline = new Deadline(this.options.databaseTimeout);
-    const name = prepared ? (this.#names.ifKnown(text) ?? (await this.#names.onceKnown(text))) : undefined;
-    for (let attempt = 0; ; attempt++) {
+    let name = prepared ? (this.#names.ifKnown(text) ?? (await this.#names.onceKnown(text))) : undefined;
+    let lost = false;
+    for (;;) {
       try {
         return await this.#connections.once<Row>({ text, values, name }, deadline);
       } catch (error) {
-        if (retry && attempt === 0 && isConnectionFault(error) && deadline.left > 0) continue;
+        if (name !== undefined && isStaleStatement(error)) {
+          // Without a name, which can happen once only: other connections may have lost it as well. When the time is up
+          // there is at least an answer that says so.
+          name = undefined;
+          continue;
+        }
+        if (retry && !lost && isConnectionFault(error) && deadline.left > 0) {
+          lost = true;
+          continue;
+        }
         throw asOAuthError(error);
       }
     }
@@ -72,22 +85,26 @@ export class Database implements Queryable, OnApplicationBootstrap {
 
   /**
    * Asks for rows of texts by a statement that only reads: prepared where the connection is known to be direct, and sent
-   * once more on a lost connection. Requests wait for this most, so it makes no promises.
+   * once more on a lost connection, or where a connection has lost the statement. Requests wait for this most, so it makes
+   * no promises.
    * @param within milliseconds that are left for it, of its `databaseTimeout`
    * @param told takes the rows, or an {@link OAuthError}; what it throws over rows it is told in turn
    */
   ask(text: string, values: readonly (string | Buffer)[], within: number, told: Answered<readonly TextRow[]>): void {
     const deadline = new Deadline(this.options.databaseTimeout, within);
     const name = this.#names.ifKnown(text);
-    if (name !== undefined) this.#askTwice({ text, values, name }, deadline, told);
+    if (name !== undefined) this.#askUntilTold({ text, values, name }, deadline, told);
     else
-      void this.#names.onceKnown(text).then((known) => this.#askTwice({ text, values, name: known }, deadline, told));
+      void this.#names
+        .onceKnown(text)
+        .then((known) => this.#askUntilTold({ text, values, name: known }, deadline, told));
   }
 
   /**
    * Runs a transaction. The advisory locks are taken together with BEGIN, in one round trip, so that later statements
    * judge under them (READ COMMITTED takes a new snapshot per statement). It is run again after a deadlock or
-   * serialization failure, and once when the connection was lost before COMMIT was sent: then nothing was done.
+   * serialization failure, and once when the connection was lost before COMMIT was sent, or had lost a prepared statement:
+   * then nothing was done.
    * @param locks keys of `pg_advisory_xact_lock`, taken in the order given
    */
   transaction<T>(locks: readonly bigint[], work: (tx: Queryable) => Promise<T>): Promise<T> {
@@ -115,12 +132,17 @@ export class Database implements Queryable, OnApplicationBootstrap {
     });
   }
 
-  #askTwice(question: Question, deadline: Deadline, told: Answered<readonly TextRow[]>): void {
-    let again = true;
+  #askUntilTold(question: Question, deadline: Deadline, told: Answered<readonly TextRow[]>): void {
+    let sent = question;
+    let lost = false;
     const take: Answered<readonly TextRow[]> = (error, rows) => {
-      if (error && again && isConnectionFault(error) && deadline.left > 0) {
-        again = false;
-        return this.#connections.ask(question, deadline, take);
+      if (error && sent.name !== undefined && isStaleStatement(error)) {
+        sent = { ...sent, name: undefined };
+        return this.#connections.ask(sent, deadline, take);
+      }
+      if (error && !lost && isConnectionFault(error) && deadline.left > 0) {
+        lost = true;
+        return this.#connections.ask(sent, deadline, take);
       }
       if (error) return told(asOAuthError(error));
       try {
@@ -130,6 +152,6 @@ export class Database implements Queryable, OnApplicationBootstrap {
         told(asOAuthError(fault));
       }
     };
-    this.#connections.ask(question, deadline, take);
+    this.#connections.ask(sent, deadline, take);
   }
 }

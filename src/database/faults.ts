@@ -18,6 +18,9 @@ const SQLSTATE_CONFLICT = /^(40001|40P01|55P03)$/;
 const MESSAGES =
   /connection terminated|connection ended|not queryable|query read timeout|timeout exceeded|timeout expired|no connection|connection error|cannot use a pool after/i;
 
+/** Where servers that only speak like Postgres name no routine. */
+const STALE_PLAN = /cached plan must not change result type/;
+
 /** True when the connection was lost, refused or too slow: the statement may be tried again later. */
 export function isConnectionFault(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: string; message?: string };
@@ -29,6 +32,19 @@ export function isConnectionFault(error: unknown): boolean {
 /** True for serialization failures and deadlocks: nothing was done, and the whole transaction may be run again. */
 export function isConflict(error: unknown): boolean {
   return SQLSTATE_CONFLICT.test((error as { code?: string } | null)?.code ?? '');
+}
+
+/**
+ * True when a prepared statement is not on its connection any more (`discard all`, `deallocate all`), or answers in other
+ * columns than when it was prepared there (a migration). The connection is of no use any more: the driver goes on believing
+ * that it has the statement. Postgres says so at Bind, before it executes anything, and a statement that fails is undone as
+ * a whole in any case; so even one that writes may be sent again, if no transaction hangs on it. `0A000` stands for every
+ * other feature that is not supported as well. Messages are translated, names of routines are not.
+ */
+export function isStaleStatement(error: unknown): boolean {
+  const { code, message, routine } = (error ?? {}) as { code?: string; message?: string; routine?: string };
+  if (code === '26000') return true;
+  return code === '0A000' && (routine === 'RevalidateCachedQuery' || STALE_PLAN.test(message ?? ''));
 }
 
 /** The error as callers see it: `database_unavailable` for what may pass, `server_error` for a fault of ours (e.g. missing migrations). */

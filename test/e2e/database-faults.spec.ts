@@ -1,6 +1,7 @@
 // Postgres cut, stalled, restarted or exhausted at every step of a login: what the person sees, what must never happen,
 // and that a reload afterwards gets its answer at once.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Pool } from 'pg';
 import { DataSource } from 'typeorm';
 import { platforms } from '../support/app.js';
 import { type FailingDatabase, startOnFailingDatabase, type Trouble } from '../support/failing-database.js';
@@ -224,6 +225,24 @@ describe.each(platforms)('a database that fails on %s', (platform) => {
     expect(await at.status(agent)).toBe(200);
     expect((await at.login(agent)).status).toBe(303);
   });
+
+  it.each(['discard all', 'deallocate all'])(
+    'serves requests and logins as ever after the application said %s on the connections it shares with us',
+    async (forget) => {
+      const agent = at.agent();
+      await at.login(agent);
+      const { master: pool } = at.app.app.get(DataSource).driver as unknown as { master: Pool };
+      await Promise.all(Array.from({ length: 10 }, () => at.status(agent)));
+      for (let round = 0; round < 2; round++) {
+        const clients = await Promise.all(Array.from({ length: pool.totalCount }, () => pool.connect()));
+        for (const client of clients) await client.query(forget);
+        for (const client of clients) client.release();
+        expect(await at.status(agent)).toBe(200);
+        expect((await at.login(agent)).status).toBe(303);
+        expect(await Promise.all(Array.from({ length: 10 }, () => at.status(agent)))).toEqual(Array(10).fill(200));
+      }
+    },
+  );
 
   it('E-005 deadlocks and serialization failures are tried again, in bounds', async () => {
     const agent = at.agent();

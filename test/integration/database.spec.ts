@@ -139,6 +139,137 @@ describe('the database', () => {
     });
   });
 
+  describe('whose prepared statements are gone', () => {
+    type Read = (database: Database) => Promise<unknown>;
+    const asked: Read = (database) =>
+      new Promise((resolve, reject) => {
+        database.ask('select label from things where id = $1::integer', ['1'], LIMIT, (error, rows) =>
+          error ? reject(error) : resolve(rows),
+        );
+      });
+    const queried: Read = (database) =>
+      database.query('select * from things where id = $1::integer', [1], { prepared: true });
+    const inTransaction: Read = (database) =>
+      database.transaction([1n], (tx) =>
+        tx.query('select * from things where id = $1::integer', [1], { prepared: true }),
+      );
+
+    /** What the application does on connections that are its own as well. */
+    const forget = {
+      'discard all': (client: pg.ClientBase) => client.query('discard all'),
+      'deallocate all': (client: pg.ClientBase) => client.query('deallocate all'),
+    };
+
+    /** Every connection of the pool has prepared it: all are taken at the same time. */
+    async function onEach(work: (client: pg.ClientBase) => Promise<unknown>): Promise<void> {
+      const clients = await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()));
+      try {
+        await Promise.all(clients.map(work));
+      } finally {
+        for (const client of clients) client.release();
+      }
+    }
+    const prepare = (database: Database, read: Read): Promise<unknown> =>
+      Promise.all(Array.from({ length: pool.options.max * 2 }, () => read(database)));
+    const open = async (max: number): Promise<Database> => {
+      await pool.end();
+      pool = new pg.Pool({ connectionString: server.url, max });
+      const database = databaseOver(pool);
+      await database.isDirect();
+      return database;
+    };
+
+    beforeEach(async () => {
+      await server.query('drop table if exists things');
+      await server.query(`create table things as select 1 as id, 'one' as label`);
+    });
+
+    const READS = { ask: asked, query: queried, transaction: inTransaction };
+    const CASES = (Object.keys(READS) as (keyof typeof READS)[]).flatMap((how) =>
+      (Object.keys(forget) as (keyof typeof forget)[]).flatMap((what) => [1, 3].map((max) => ({ how, what, max }))),
+    );
+    it.each(CASES)('$how after $what on a pool of $max: answered, and prepared anew', async ({ how, what, max }) => {
+      const read = READS[how];
+      const database = await open(max);
+      const before = await read(database);
+      await prepare(database, read);
+      await onEach(forget[what]);
+      for (let round = 0; round < 2 * max; round++) expect(await read(database)).toEqual(before);
+      expect(await prepare(database, read)).toEqual(Array.from({ length: 2 * max }, () => before));
+      await sleep(50);
+      expect([pool.waitingCount, pool.totalCount - pool.idleCount]).toEqual([0, 0]);
+    });
+
+    const changed = { id: 1, label: 'one', more: null };
+    it.each<[keyof typeof READS, unknown]>([
+      ['ask', ['one']],
+      ['query', changed],
+      ['transaction', changed],
+    ])(
+      '%s after a migration that changed the types of what is answered, on every connection at once',
+      async (how, row) => {
+        const read = READS[how];
+        const database = await open(3);
+        await prepare(database, read);
+        await server.query('alter table things alter column label type varchar(10), add column more integer');
+        expect(await Promise.all(Array.from({ length: 6 }, () => read(database)))).toEqual(Array(6).fill([row]));
+      },
+    );
+
+    it('writes once', async () => {
+      const database = await open(1);
+      const write = (id: number) =>
+        database.query('insert into done values ($1::integer) returning id', [id], { prepared: true });
+      await write(1);
+      await onEach(forget['discard all']);
+      expect(await write(2)).toEqual([{ id: 2 }]);
+      expect(await server.query('select id from done order by id')).toEqual([{ id: 1 }, { id: 2 }]);
+    });
+
+    it('runs a transaction again as a whole, once', async () => {
+      const database = await open(1);
+      let runs = 0;
+      const write = (id: number) =>
+        database.transaction([1n], async (tx) => {
+          runs++;
+          await tx.query('insert into done values ($1::integer)', [id]);
+          return tx.query('select label from things where id = $1::integer', [1], { prepared: true });
+        });
+      await write(1);
+      await onEach(forget['discard all']);
+      expect(await write(2)).toEqual([{ label: 'one' }]);
+      expect(runs).toBe(3);
+      expect(await server.query('select id from done order by id')).toEqual([{ id: 1 }, { id: 2 }]);
+    });
+
+    it('does not take what else is not supported for that, and sends it once', async () => {
+      const database = await open(1);
+      const sent: Sent[] = [];
+      await onEach(async (client) => watch(client, sent));
+      const grouped = 'select id from things where id = $1::integer group by id for update';
+      await expect(database.query(grouped, [1], { prepared: true, retry: true })).rejects.toMatchObject({
+        code: 'server_error',
+        cause: { code: '0A000' },
+      });
+      expect(sent.map(({ text }) => text)).toEqual([grouped]);
+      expect(pool.totalCount).toBe(1);
+    });
+
+    it('a value that could not be sent costs the statement its name on that connection only', async () => {
+      const database = await open(1);
+      const unsendable = {
+        toPostgres: () => {
+          throw new Error('cannot be sent');
+        },
+      };
+      const read = (id: unknown) =>
+        database.query('select label from things where id = $1::integer', [id], { prepared: true });
+      await expect(read(unsendable)).rejects.toMatchObject({ code: 'server_error' });
+      expect(await read(1)).toEqual([{ label: 'one' }]);
+      expect(await read(1)).toEqual([{ label: 'one' }]);
+    });
+  });
+
   it('a value that cannot be sent is an error, once, and costs nobody else a connection', async () => {
     const database = databaseOver(pool);
     const unsendable = {
