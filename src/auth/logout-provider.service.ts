@@ -6,6 +6,7 @@ import { identityLocks } from '../database/identity-locks.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { GrantEnder } from '../grants/grant-ender.service.js';
+import { isSid } from '../providers/identity.js';
 import type { Provider } from '../providers/provider.js';
 import { ProviderError } from '../providers/provider-fault.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
@@ -47,7 +48,7 @@ export class ProviderLogout {
   async frontchannel(providerName: string, given: { iss: string | undefined; sid: string | undefined }): Promise<void> {
     const provider = this.#oidc(providerName);
     const { iss, sid } = given;
-    if (iss !== provider.issuer || !sid || sid.length > 255 || sid.includes('\0'))
+    if (iss !== provider.issuer || !isSid(sid))
       throw new OAuthError('invalid_request', { cause: new Error('front-channel logout: "iss" and "sid" do not fit') });
     await this.#end({ issuer: provider.issuer, sid, sub: null }, { revoke: false });
   }

@@ -1,6 +1,7 @@
 // What makes a JWT a logout token (OIDC Back-Channel Logout §2.4, §2.6). Its signature is checked elsewhere, before.
 import { OAuthError } from '../errors/oauth-error.js';
 import { CLOCK_TOLERANCE } from '../providers/id-token.js';
+import { isSid, isSubject } from '../providers/identity.js';
 
 /** The member of `events` that makes a token one. */
 const LOGOUT_EVENT = 'http://schemas.openid.net/event/backchannel-logout';
@@ -8,7 +9,7 @@ const LOGOUT_EVENT = 'http://schemas.openid.net/event/backchannel-logout';
 export const MAX_LOGOUT_TOKEN_AGE = 3_600;
 /** Greatest age of a token without `exp`, where the configuration waives it. Seconds. */
 const MAX_AGE_WITHOUT_EXP = 120;
-const MAX_TEXT = 255;
+const MAX_JTI = 255;
 
 /** A valid logout token: whom it logs out. */
 export interface LogoutClaims {
@@ -45,11 +46,11 @@ export function logoutClaims(
     '"aud" is not this client',
   );
   mustBeFresh(claims, expected);
-  must(isText(jti), '"jti" is missing');
+  must(typeof jti === 'string' && jti !== '' && jti.length <= MAX_JTI, '"jti" is missing');
   must(isObject(events) && isObject(events[LOGOUT_EVENT]), '"events" is not that of a logout');
   must(nonce === undefined, 'a logout token has no "nonce"');
-  must(sub === undefined || isText(sub), '"sub" is malformed');
-  must(sid === undefined || isText(sid), '"sid" is malformed');
+  must(sub === undefined || isSubject(sub), '"sub" is malformed');
+  must(sid === undefined || isSid(sid), '"sid" is malformed');
   must(sub !== undefined || sid !== undefined, 'neither "sub" nor "sid" is there');
   return { jti: jti as string, sid: (sid as string | undefined) ?? null, sub: (sub as string | undefined) ?? null };
 }
@@ -69,10 +70,6 @@ function mustBeFresh({ iat, exp }: Readonly<Record<string, unknown>>, expected: 
 function isLogoutType(typ: unknown): boolean {
   if (typ === undefined) return true;
   return typeof typ === 'string' && /^(?:application\/)?(?:logout\+jwt|jwt)$/i.test(typ);
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= MAX_TEXT && !value.includes('\0');
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -4,7 +4,7 @@ import * as client from 'openid-client';
 import { OAuthError } from '../errors/oauth-error.js';
 import type { ProfileContext, ProviderProfile } from '../options/provider-options.js';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
-import { authTimeOf, checkedSubject, claimDate, claimText, type Identity, mapProfile } from './identity.js';
+import { authTimeOf, checkedSubject, claimDate, claimText, type Identity, isSid, mapProfile } from './identity.js';
 import type { Issued } from './issued.js';
 import type { ProviderApi } from './provider-api.js';
 import type { ProviderConnection } from './provider-connection.js';
@@ -39,7 +39,9 @@ export async function identify(
     subject: subject ?? checkedSubject(described?.subject ?? described?.sub ?? described?.id, definition.name),
     profile: mapProfile(described ?? merged),
     claims: described?.raw ?? (definition.kind === 'oidc' ? merged : { ...described }),
-    sid: claimText(idClaims.sid),
+    // Unusable, it counts as not given, as other claims that may be missing. The session ends by its subject then, and a
+    // logout that names this `sid` is refused: the provider is not told that anything ended.
+    sid: isSid(idClaims.sid) ? idClaims.sid : null,
     authTime: authTimeOf(idClaims.auth_time),
     acr: claimText(idClaims.acr),
     amr: Array.isArray(idClaims.amr) ? idClaims.amr.map(claimText).filter((item) => item !== null) : null,

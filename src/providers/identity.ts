@@ -23,20 +23,42 @@ export interface Identity {
 }
 
 /**
- * The subject in its only accepted shape: 1 to 255 characters, no control characters; numbers of plain OAuth APIs become text.
+ * Most of a `sid`, bytes of UTF-8 (a conforming one is ASCII). It is indexed, also beside the issuer, and a row of a B-tree
+ * takes 2,704 bytes.
+ */
+const MAX_SID = 2_048;
+
+/**
+ * True for a subject in its only accepted shape: 1 to 255 characters, no control characters.
+ * @see OIDC Core §2 (`sub`)
+ */
+export function isSubject(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value.length >= 1 &&
+    value.length <= 255 &&
+    // A lone surrogate would be stored as U+FFFD: two subjects could become one.
+    !/[\u0000-\u001f\u007f\ud800-\udfff]/u.test(value)
+  );
+}
+
+/**
+ * True for a `sid` that sessions are kept with. Logins and both kinds of logout from the provider ask here, so that there
+ * is none that is kept and can never be logged out.
+ * @see OIDC Back-Channel Logout §2.1
+ */
+export function isSid(value: unknown): value is string {
+  return typeof value === 'string' && claimText(value) !== null && Buffer.byteLength(value) <= MAX_SID;
+}
+
+/**
+ * The subject as {@link isSubject} has it; numbers of plain OAuth APIs become text.
  * @throws {ProviderError} `invalid_userinfo`
  * @see OIDC Core §2 (`sub`)
  */
 export function checkedSubject(value: unknown, provider: string): string {
   const subject = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value;
-  if (
-    typeof subject === 'string' &&
-    subject.length >= 1 &&
-    subject.length <= 255 &&
-    // A lone surrogate would be stored as U+FFFD: two subjects could become one.
-    !/[\u0000-\u001f\u007f\ud800-\udfff]/u.test(subject)
-  )
-    return subject;
+  if (isSubject(subject)) return subject;
   throw new ProviderError('invalid_userinfo', {
     provider,
     cause: new Error('the subject is not a text of 1 to 255 characters'),

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
@@ -70,6 +71,8 @@ describe.each(platforms)('back-channel logout on %s', (platform) => {
       { jti: 5 },
       { sid: ['x'] },
       { sub: 7 },
+      { sub: 's'.repeat(256) },
+      { sub: 'user\n1' },
       { events: { 'http://schemas.openid.net/event/other': {} } },
       { events: [EVENT] },
       { events: EVENT },
@@ -144,6 +147,29 @@ describe.each(platforms)('back-channel logout on %s', (platform) => {
     const fourth = await login('user-1');
     await provider.sendBackchannelLogout(url, { sid: undefined, sub: 'user-1' });
     expect(await alive(third, fourth, stranger, elsewhere)).toEqual([false, false, true, true]);
+  });
+
+  it('A-107 ends a session by whatever sid its login kept, and by the subject where it kept none', async () => {
+    const long = randomBytes(2_048).toString('base64url').slice(0, 2_048);
+    const wide = 'é'.repeat(1_024);
+    for (const sid of ['s'.repeat(256), long, wide]) {
+      provider.user({ sub: 'user-1', sid });
+      const agent = new UserAgent();
+      await agent.navigate(`${app.url}/auth/fake/login?returnTo=/me`);
+      expect((await provider.sendBackchannelLogout(url, { sid, sub: undefined })).status).toBe(200);
+      expect(await alive(agent)).toEqual([false]);
+    }
+    for (const sid of [`${long}x`, `${wide}x`]) {
+      provider.user({ sub: 'user-1', sid });
+      const agent = new UserAgent();
+      await agent.navigate(`${app.url}/auth/fake/login?returnTo=/me`);
+      const [kept] = await database.query('select sid from oauth_sessions order by created_at desc limit 1');
+      expect(kept).toEqual({ sid: null });
+      expect((await provider.sendBackchannelLogout(url, { sid })).status).toBe(400);
+      expect(await alive(agent)).toEqual([true]);
+      expect((await provider.sendBackchannelLogout(url, { sid: undefined })).status).toBe(200);
+      expect(await alive(agent)).toEqual([false]);
+    }
   });
 
   it('A-108 revokes the refresh token, unless it was issued for offline access', async () => {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
 import { UserAgent } from '../support/user-agent.js';
@@ -14,6 +15,7 @@ describe.each(platforms)('front-channel logout on %s', (platform) => {
     app = await startApp({ platform, database: database.url, providers: [oidcOf(provider)] });
     url = `${app.url}/auth/fake/frontchannel-logout`;
   });
+  beforeEach(() => provider.reset());
   afterAll(async () => {
     await app?.close();
     await provider?.close();
@@ -60,6 +62,16 @@ describe.each(platforms)('front-channel logout on %s', (platform) => {
     }
     expect((await agent.navigate(provider.frontchannelLogoutUrl(url, { sid: 'unknown' }))).status).toBe(200);
     expect(await alive(agent)).toBe(true);
+  });
+
+  it('A-113 ends the session of the longest sid that a login keeps', async () => {
+    for (const length of [256, 2_048]) {
+      const sid = randomBytes(length).toString('base64url').slice(0, length);
+      provider.user({ sub: 'user-1', sid });
+      const agent = await login();
+      expect((await new UserAgent().navigate(provider.frontchannelLogoutUrl(url, { sid }))).status).toBe(200);
+      expect(await alive(agent)).toBe(false);
+    }
   });
 
   it('D-018 A-101 prefetching and HEAD end nothing', async () => {
