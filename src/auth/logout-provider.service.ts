@@ -14,9 +14,14 @@ import { parseJsonObject } from '../providers/strict-json.js';
 import { type LogoutClaims, logoutClaims } from './logout-token.js';
 import { LogoutRepository, type LogoutTarget } from './logout.repository.js';
 
+/** Most front-channel requests at once: anybody can send many, and they must not take the pool from others. */
+const MAX_FRAMES = 3;
+
 /** Ends sessions because their provider says so. */
 @Injectable()
 export class ProviderLogout {
+  #frames = 0;
+
   constructor(
     private readonly providers: ProviderRegistry,
     private readonly logouts: LogoutRepository,
@@ -42,7 +47,8 @@ export class ProviderLogout {
   /**
    * Ends the session that a front-channel request names. Anybody can make a browser send one, so nothing more than this
    * one session ends, and nothing is revoked at the provider.
-   * @throws {OAuthError} `invalid_request` unless both parameters are there and the issuer is this provider's
+   * @throws {OAuthError} `invalid_request` unless both parameters are there and the issuer is this provider's;
+   * `too_many_requests` while as many as may be are under way
    * @see OIDC Front-Channel Logout §2
    */
   async frontchannel(providerName: string, given: { iss: string | undefined; sid: string | undefined }): Promise<void> {
@@ -50,7 +56,18 @@ export class ProviderLogout {
     const { iss, sid } = given;
     if (iss !== provider.issuer || !isSid(sid))
       throw new OAuthError('invalid_request', { cause: new Error('front-channel logout: "iss" and "sid" do not fit') });
-    await this.#end({ issuer: provider.issuer, sid, sub: null }, { revoke: false });
+    if (this.#frames >= MAX_FRAMES)
+      throw new OAuthError('too_many_requests', {
+        provider: providerName,
+        message: 'Too many logouts at once. Please wait a moment.',
+        retryAfter: 1,
+      });
+    this.#frames++;
+    try {
+      await this.#end({ issuer: provider.issuer, sid, sub: null }, { revoke: false });
+    } finally {
+      this.#frames--;
+    }
   }
 
   /** Origin that may frame the front-channel answer. */

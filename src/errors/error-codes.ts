@@ -51,7 +51,7 @@ export const ERROR_CODES = {
   too_many_requests: row(
     429,
     'Too many logins were started. Please wait a moment.',
-    'The bound on pending logins was reached.',
+    'The bound on pending logins was reached, or that on front-channel logouts at once.',
   ),
   // Refusals
   access_denied: row(403, 'You did not allow the login, so nothing was done.', 'The provider answered access_denied.'),

@@ -31,6 +31,7 @@ export class Session {
   provider!: string;
 
   /** The provider's session id. */
+  @Index('oauth_sessions_sid_idx', { where: 'octet_length(sid) <= 2048' })
   @Column('text', { nullable: true })
   sid!: string | null;
 

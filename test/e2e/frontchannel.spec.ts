@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { lockKey } from '../../src/crypto/digest.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
-import { UserAgent } from '../support/user-agent.js';
+import { type AgentResponse, UserAgent } from '../support/user-agent.js';
 import { FakeProvider } from '../../src/testing/index.js';
 
 describe.each(platforms)('front-channel logout on %s', (platform) => {
@@ -72,6 +74,36 @@ describe.each(platforms)('front-channel logout on %s', (platform) => {
       expect((await new UserAgent().navigate(provider.frontchannelLogoutUrl(url, { sid }))).status).toBe(200);
       expect(await alive(agent)).toBe(false);
     }
+  });
+
+  it('A-113 is answered a few at a time: guarded requests and back-channel logouts go on, whoever sends many', async () => {
+    const [agent, other] = [await login(), await login()];
+    const [{ sid }, { sid: otherSid }] = [provider.logins.at(-2)!, provider.logins.at(-1)!];
+    const holder = new pg.Client({ connectionString: database.url });
+    await holder.connect();
+    // Whatever makes them slow.
+    await holder.query(`begin; select pg_advisory_xact_lock(${lockKey('sid', provider.issuer, sid)})`);
+    const target = provider.frontchannelLogoutUrl(url, { sid });
+    const refused: AgentResponse[] = [];
+    const frames = Array.from({ length: 30 }, async () => {
+      const answer = await new UserAgent().navigate(target, { destination: 'iframe', from: provider.url });
+      if (answer.status !== 200) refused.push(answer);
+      return answer.status;
+    });
+    try {
+      while (refused.length < 27) expect(await alive(agent)).toBe(true);
+      const back = `${app.url}/auth/fake/backchannel-logout`;
+      expect((await provider.sendBackchannelLogout(back, { sid: otherSid })).status).toBe(200);
+      expect([await alive(other), await alive(agent)]).toEqual([false, true]);
+    } finally {
+      // The lock ends with its connection.
+      await holder.end();
+    }
+    expect((await Promise.all(frames)).sort()).toEqual([...Array(3).fill(200), ...Array(27).fill(429)]);
+    expect(new Set(refused.map(({ headers }) => headers.get('retry-after')))).toEqual(new Set(['1']));
+    expect(new Set(refused.map(({ headers }) => headers.get('cache-control')))).toEqual(new Set(['no-store']));
+    expect(await alive(agent)).toBe(false);
+    expect((await new UserAgent().navigate(target)).status).toBe(200);
   });
 
   it('D-018 A-101 prefetching and HEAD end nothing', async () => {

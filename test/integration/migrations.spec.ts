@@ -1,5 +1,6 @@
 // The migrated schema is what the entities say; migrations go down again; and any number of processes may start at once.
 import { execFile } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { DataSource } from 'typeorm';
@@ -63,11 +64,39 @@ describe('migrations', () => {
     await dataSource.destroy();
   });
 
+  it('reach a database of an earlier version, whatever its sessions have for a sid', async () => {
+    const earlier = [oauthMigrations[0], ...oauthCacheMigrations];
+    await (await migratedDataSource(options(database, { migrations: earlier }))).destroy();
+    // Up to 2,048 characters, and an entry of a B-tree takes 2,704 bytes.
+    const long = Array.from({ length: 2_048 }, () => String.fromCharCode(randomInt(0x800, 0xd800))).join('');
+    await database.query(
+      `with account as (
+         insert into oauth_accounts (id, provider, issuer, subject, user_id, profile)
+         values (gen_random_uuid(), 'p', 'https://p.example', 's', 'u', '{}') returning id
+       )
+       insert into oauth_sessions (id, token_hash, user_id, account_id, provider, sid, idle_expires_at, expires_at)
+       select gen_random_uuid(), sha256(n::text::bytea), 'u', account.id, 'p', case n % 3 when 0 then $1 when 1 then n::text end, now(), now()
+       from account, generate_series(1, 300) n`,
+      [long],
+    );
+    const migrated = await migratedDataSource(options(database));
+    const [kept] = await database.query(`select count(*)::int as n, count(sid)::int as sids from oauth_sessions`);
+    expect(kept).toEqual({ n: 300, sids: 200 });
+    await migrated.undoLastMigration();
+    await database.query(
+      `create index concurrently oauth_sessions_sid_idx on oauth_sessions (sid) where octet_length(sid) <= 2048`,
+    );
+    await migrated.runMigrations();
+    expect((await catalog(database)).filter((line) => line.includes('(sid)'))).toHaveLength(1);
+    await migrated.destroy();
+  });
+
   it('E-013 four processes at once succeed, with one row per migration', async () => {
     const all = [...oauthMigrations, ...oauthCacheMigrations];
     await Promise.all(Array.from({ length: 4 }, () => run(process.execPath, [script, database.url])));
     const rows = await database.query<{ name: string }>(`select name from migrations order by id`);
-    expect(rows.map(({ name }) => name)).toEqual(all.map(({ name }) => name));
+    const byTime = (a: string, b: string) => Number(a.slice(-13)) - Number(b.slice(-13));
+    expect(rows.map(({ name }) => name)).toEqual(all.map(({ name }) => name).sort(byTime));
   });
 
   it('migratedDataSource leaves no lock, no connection and no transaction behind', async () => {
