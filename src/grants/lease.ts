@@ -1,5 +1,6 @@
 // The lease on a grant as its holder sees it, and what one refresh under it knows.
 import type { Provider } from '../providers/provider.js';
+import type { IssuedEarly } from '../providers/provider-call.js';
 import type { RefreshWish } from './grant-ref.js';
 import type { GrantRow } from './grant.repository.js';
 
@@ -41,17 +42,11 @@ export interface Occasion {
   readonly refreshToken: string;
 }
 
-/** Tokens that were issued, before anything about them was judged. */
-export interface EarlyTokens {
-  readonly accessToken: string;
-  readonly refreshToken: string | null;
-}
-
 /** A refresh that failed. */
 export interface Failed extends Occasion {
   readonly lostAnswers: number;
   /** Undefined where nothing was issued. */
-  readonly early: EarlyTokens | undefined;
+  readonly early: IssuedEarly | undefined;
 }
 
 /** The grant is at another version now, and somebody should look again. */

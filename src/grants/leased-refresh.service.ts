@@ -5,6 +5,7 @@ import { Sealer } from '../crypto/sealing.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
+import type { IssuedEarly } from '../providers/provider-call.js';
 import { ProviderError } from '../providers/provider-fault.js';
 import type { Issued } from '../providers/issued.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
@@ -13,7 +14,7 @@ import type { RefreshWish } from './grant-ref.js';
 import { dpopKeyContext, refreshTokenContext } from './grant-sealing.js';
 import { GrantRepository, type GrantRow, ownerOf } from './grant.repository.js';
 import { GrantVerdict } from './grant-verdict.service.js';
-import { type EarlyTokens, GrantMoved, type Lease, type Occasion } from './lease.js';
+import { GrantMoved, type Lease, type Occasion } from './lease.js';
 import { LeaseRepository } from './lease.repository.js';
 import { ProviderHealth } from './provider-health.service.js';
 import { RefreshCommit } from './refresh-commit.service.js';
@@ -70,7 +71,7 @@ export class LeasedRefresh {
    */
   async run(row: GrantRow, wish: RefreshWish, lease: Lease): Promise<AccessToken> {
     const { refreshToken, dpopKey, lostAnswers } = await this.guarded(lease, () => this.#prepare(row, lease));
-    let early: EarlyTokens | undefined;
+    let early: IssuedEarly | undefined;
     let issued: Issued;
     const began = performance.now();
     try {

@@ -1,11 +1,13 @@
 // What the holder of a lease does when the refresh fails: who is to blame, what may be kept, and what the journal must
 // say so that the next holder knows whether this refresh token may have been spent.
 import { Injectable } from '@nestjs/common';
+import { claimedSubject } from '../providers/identity.js';
+import type { IssuedEarly } from '../providers/provider-call.js';
 import { ProviderError } from '../providers/provider-fault.js';
 import type { AccessToken } from './access-token.js';
-import { GrantRepository } from './grant.repository.js';
+import { GrantRepository, type GrantRow } from './grant.repository.js';
 import { GrantVerdict } from './grant-verdict.service.js';
-import { type EarlyTokens, type Failed, GrantMoved, type Journal } from './lease.js';
+import { type Failed, GrantMoved, type Journal } from './lease.js';
 import { LeaseRepository } from './lease.repository.js';
 import { ProviderHealth } from './provider-health.service.js';
 import { RefreshCommit } from './refresh-commit.service.js';
@@ -48,7 +50,7 @@ export class RefreshFaults {
     const { row, lease, lostAnswers, early } = at;
     if (error.identityChanged) {
       const answer = await this.verdict.foreign(row);
-      if (early) await this.commit.discard(row, early).catch(() => undefined);
+      if (early) await this.#discard(row, early);
       throw answer;
     }
     if (error.oauthError === 'invalid_grant') {
@@ -71,7 +73,7 @@ export class RefreshFaults {
   }
 
   /** Tokens were issued, but their ID token is refused, or could not be judged because its keys cannot be had. */
-  async #afterRefusedAnswer(at: Failed, early: EarlyTokens, error: ProviderError): Promise<AccessToken> {
+  async #afterRefusedAnswer(at: Failed, early: IssuedEarly, error: ProviderError): Promise<AccessToken> {
     const { row, lease, refreshToken } = at;
     const rotated = early.refreshToken !== null && early.refreshToken !== refreshToken;
     this.verdict.judge(row, error);
@@ -79,15 +81,24 @@ export class RefreshFaults {
       await this.#keepRefreshToken(at, early);
       throw error;
     }
-    await this.commit.discard(row, early).catch(() => undefined);
+    await this.#discard(row, early);
     // A rotating provider has spent the stored one: sending it again would only look like theft.
     if (rotated) throw await this.verdict.condemn(row, 'answer_refused');
     await this.leases.release(lease, { unanswered: false, lostAnswers: 0, pause: FUTILE_PAUSE }).catch(() => undefined);
     throw error;
   }
 
+  /**
+   * What came with a refused answer is revoked, in the name of whom its ID token claims to be about: where one revocation
+   * ends everything of a user, that person's living grants are waited for.
+   */
+  async #discard(row: GrantRow, early: IssuedEarly): Promise<void> {
+    const claimed = early.idToken === null ? null : claimedSubject(early.idToken);
+    await this.commit.discard(claimed === null ? row : { ...row, subject: claimed }, early).catch(() => undefined);
+  }
+
   /** The access token was not judged to the end and is not believed; the refresh token may be the only one that still works. */
-  async #keepRefreshToken({ row, wish, lease, refreshToken }: Failed, early: EarlyTokens): Promise<void> {
+  async #keepRefreshToken({ row, wish, lease, refreshToken }: Failed, early: IssuedEarly): Promise<void> {
     await this.commit.write({
       row,
       audience: wish.audience,

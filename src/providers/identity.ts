@@ -42,6 +42,16 @@ export function isSubject(value: unknown): value is string {
   );
 }
 
+/** Whom an ID token says that it is about. Nothing of it is judged here: reason enough to spare a grant, and for nothing else. */
+export function claimedSubject(jwt: string): string | null {
+  try {
+    const claims = JSON.parse(Buffer.from(jwt.split('.')[1] ?? '', 'base64url').toString()) as { sub?: unknown } | null;
+    return isSubject(claims?.sub) ? claims.sub : null;
+  } catch {
+    return null;
+  }
+}
+
 /**
  * True for a `sid` that sessions are kept with. Logins and both kinds of logout from the provider ask here, so that there
  * is none that is kept and can never be logged out.

@@ -67,6 +67,7 @@ async function answerTokens(answer: DoorAnswer, call: ProviderCall, judge: Answe
     call.context.onIssued?.({
       accessToken: body.access_token,
       refreshToken: typeof body.refresh_token === 'string' ? body.refresh_token : null,
+      idToken: typeof body.id_token === 'string' ? body.id_token : null,
     });
   }
   // The specification lets a client skip the signature here (OIDC Core §3.1.3.7, 6); we do not.

@@ -2,12 +2,20 @@
 import type * as client from 'openid-client';
 import type { Lane, Lanes } from './library-lane.js';
 
+/** Tokens that were issued, before anything about them was judged. */
+export interface IssuedEarly {
+  readonly accessToken: string;
+  readonly refreshToken: string | null;
+  /** The ID token that came along. */
+  readonly idToken: string | null;
+}
+
 /** What one call of the library may know and report: it has no parameter for either. */
 export interface CallContext {
   /** Ends every request of this call. */
   signal?: AbortSignal;
   /** Told of tokens as soon as they are issued, before any check of the ID token can fail. */
-  onIssued?: (tokens: { accessToken: string; refreshToken: string | null }) => void;
+  onIssued?: (tokens: IssuedEarly) => void;
 }
 
 /** One operation of the library: what it works with, and what its requests learn on the way. */

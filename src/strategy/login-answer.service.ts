@@ -10,7 +10,8 @@ import { OAuthEvents } from '../events/oauth-events.service.js';
 import { GrantRepository } from '../grants/grant.repository.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import type { Identity } from '../providers/identity.js';
+import { claimedSubject, type Identity } from '../providers/identity.js';
+import type { IssuedEarly } from '../providers/provider-call.js';
 import type { Provider } from '../providers/provider.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
 import type { TokenSet } from '../providers/token-set.js';
@@ -21,6 +22,9 @@ import { authorizationError } from './authorization-errors.js';
 import { type CallbackParameters, callbackParameters } from './callback-parameters.js';
 import { LoginStarter } from './login-start.service.js';
 
+/** Pauses between questions to a database that is away, milliseconds: half a minute in all. */
+const FIRST_PAUSE = 250;
+const LONGEST_PAUSE = 16_000;
 /** How long a process that ends waits for the revocations of failed logins, milliseconds. */
 const GOODBYE = 2_000;
 
@@ -29,7 +33,7 @@ export interface LoginAttempt {
   readonly provider: Provider;
   readonly pending: PendingLogin;
   /** Tokens as soon as they exist. */
-  issued: { accessToken: string; refreshToken: string | null } | null;
+  issued: IssuedEarly | null;
   /** Known once the ID token or profile was believed. */
   subject: string | null;
 }
@@ -201,16 +205,28 @@ export class LoginAnswerer implements OnApplicationShutdown {
   async #revoke({ provider, issued, subject }: LoginAttempt): Promise<void> {
     if (!issued) return;
     try {
-      if (
-        provider.definition.revocation === 'grant' &&
-        subject !== null &&
-        (await this.grants.hasActive(provider.issuer, subject).catch(() => false))
-      )
-        return;
+      if (provider.definition.revocation === 'grant') {
+        const owner = subject ?? (issued.idToken === null ? null : claimedSubject(issued.idToken));
+        // No profile could be had, so nobody knows whose grant this would end; nobody has kept these tokens either.
+        if (owner === null && provider.definition.kind !== 'oidc') return;
+        if (owner !== null && (await this.#hasActive(provider, owner))) return;
+      }
       if (issued.refreshToken !== null) await provider.revoke(issued.refreshToken, 'refresh_token');
       await provider.revoke(issued.accessToken, 'access_token');
     } catch {
       // The tokens expire by themselves; the failed login has been told already.
+    }
+  }
+
+  /** Asked again while the database is away, which is why many a login fails; the end of a living grant is for good. */
+  async #hasActive(provider: Provider, subject: string): Promise<boolean> {
+    for (let pause = FIRST_PAUSE; ; pause *= 2) {
+      try {
+        return await this.grants.hasActive(provider.issuer, subject);
+      } catch (error) {
+        if (pause > LONGEST_PAUSE) throw error;
+        await sleep(pause, undefined, { ref: false });
+      }
     }
   }
 }

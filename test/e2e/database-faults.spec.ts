@@ -66,6 +66,7 @@ describe.each(platforms)('a database that fails on %s', (platform) => {
   beforeAll(async () => {
     failing = await startOnFailingDatabase({
       platform,
+      provider: { revocationScope: 'user' },
       oauth: { databaseTimeout: TIMEOUT, onLogin: ({ subject }) => `user of ${subject}` },
     });
     ({ at, proxy } = failing);
@@ -203,16 +204,37 @@ describe.each(platforms)('a database that fails on %s', (platform) => {
       const answer = await at.callback(agent, url);
       expect([answer.status, codeOf(answer)]).toEqual([503, 'database_unavailable']);
       expect(answer.body).toContain('try again');
+      // Whether a living grant would be lost is asked until the database is back.
+      await sleep(300);
+      expect(at.provider.revocations).toEqual([]);
+      await proxy.resume();
       for (let wait = 0; wait < 50 && at.provider.revocations.length === 0; wait++) await sleep(200);
       expect(at.provider.revocations.map(({ hint, effective }) => [hint, effective])).toContainEqual([
         'refresh_token',
         true,
       ]);
-      await proxy.resume();
-      await sleep(300);
       expect([await at.count('oauth_sessions'), await at.count('oauth_grants')]).toEqual(before);
       expect(await at.status(agent)).toBe(401);
       expect(at.provider.requestsTo('token')).toHaveLength(1);
+    },
+  );
+
+  it.each(['refuses', 'goes silent'])(
+    'E-003 a database that %s between exchange and commit, one revocation ending everything: a living grant stays',
+    async (how) => {
+      at.provider.user({ sub: `e3-living-${how}` });
+      const agent = at.agent();
+      expect((await at.login(agent)).status).toBe(303);
+      const living = at.provider.issued.find(({ kind }) => kind === 'refreshToken')!;
+      const second = at.agent();
+      const url = await at.untilCallback(second);
+      at.provider.interpose('userinfo', { before: () => (how === 'refuses' ? down() : proxy.stall()), times: 1 });
+      expect((await at.callback(second, url)).status).toBe(503);
+      await failing.recover();
+      await sleep(1_500);
+      expect(at.provider.revocations).toEqual([]);
+      expect(at.provider.isActive(living.value)).toBe(true);
+      expect(await at.status(agent)).toBe(200);
     },
   );
 

@@ -1,6 +1,5 @@
 // A login bench whose database can be cut, stalled and restarted at any statement.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AppOptions } from './app.js';
 import { type LoginFixture, startLogin } from './login-fixture.js';
 import { startQueryLog, type QueryLog } from './query-log.js';
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.js';
@@ -26,7 +25,7 @@ export interface FailingDatabase extends AsyncDisposable {
 
 /** Starts application, provider and database, with everything that can fail in between. */
 export async function startOnFailingDatabase(
-  options: Omit<AppOptions, 'database' | 'providers'> = {},
+  options: Omit<Parameters<typeof startLogin>[0] & {}, 'through'> = {},
 ): Promise<FailingDatabase> {
   const proxy = await startTcpProxy({ target: testServerUrl() });
   const log = await startQueryLog({ url: proxy.urlFor(testServerUrl()) });
