@@ -4,7 +4,7 @@
 /** What counts as a jump between two looks, milliseconds. Clocks that drift apart by a little every day do not jump. */
 const JUMP = 1_000;
 
-/** Compares the monotonic clock with the database's, over one connection. */
+/** Compares the monotonic clock with the database's. Another server's clock may count as a jump: then all begin anew once. */
 export class ClockWatch {
   /** The most that the database's clock can have been ahead at the last look, milliseconds. */
   #ahead = Infinity;

@@ -20,6 +20,18 @@ const QUEUE_ALARM = 0.5;
 /** Time to say goodbye to the server at shutdown, milliseconds. */
 const GOODBYE = 1_000;
 
+/** One heartbeat under way; times are monotonic milliseconds. */
+interface Heartbeat {
+  readonly id: string;
+  readonly at: number;
+  /** When the pool's database said that it is sent. */
+  answeredAt?: number;
+  /** It was heard on the listening connection. */
+  heard?: boolean;
+  /** Not heard so far, although the listening connection was asked and answered; undefined until it is asked. */
+  missed?: boolean;
+}
+
 /** What pg's client has besides its types. */
 interface Streaming {
   connection?: { stream?: { destroy(): void } };
@@ -50,10 +62,11 @@ export class Listener implements OnApplicationShutdown {
   #backoff = FIRST_BACKOFF;
   #retry: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
-  #sent: { id: string; at: number } | undefined;
+  #sent: Heartbeat | undefined;
   #lastBeat = -Infinity;
   #clocks = new ClockWatch();
   #queueAlarmed = false;
+  #warnedOfAnother = false;
 
   constructor(
     private readonly database: Database,
@@ -83,8 +96,10 @@ export class Listener implements OnApplicationShutdown {
   }
 
   /**
-   * Milliseconds since the last heartbeat that came back was sent; Infinity without a connection. Heartbeats travel
-   * through the notification queue itself: everything committed before that moment has been delivered.
+   * Milliseconds since the last heartbeat that came back was sent; Infinity without a connection. Heartbeats are sent over
+   * the pool and heard on the listening connection, so both lead to one database. They travel through its notification
+   * queue itself, which is in the order of commits whoever commits, and is delivered in that order: everything committed
+   * before that moment has been delivered.
    */
   heartbeatAge(): number {
     return this.#client ? performance.now() - this.#lastBeat : Infinity;
@@ -158,36 +173,76 @@ export class Listener implements OnApplicationShutdown {
   #notified({ channel, payload = '' }: Notification): void {
     if (channel !== this.#heartbeatChannel) return this.#tell(channel, (handler) => handler.notified(payload));
     if (this.#sent?.id !== payload) return;
-    this.#lastBeat = this.#sent.at;
-    this.#sent = undefined;
+    this.#sent.heard = true;
+    this.#count(this.#sent);
   }
 
-  /** Sends heartbeats one after the other; one that does not come back in time ends the connection. */
+  /** A heartbeat counts once it was heard and its answer was judged, in whatever order they come over two connections. */
+  #count(sent: Heartbeat): void {
+    if (this.#sent !== sent || !sent.heard || sent.answeredAt === undefined) return;
+    this.#lastBeat = sent.at;
+    this.#sent = undefined;
+    this.#warnedOfAnother = false;
+  }
+
+  /**
+   * Sends heartbeats one after the other. One that was sent and is not heard in time ends the connection. One that the pool
+   * could not send says nothing about it: it is only late, and the next is tried an interval later.
+   */
   #beat(client: Client): void {
     if (this.#client !== client) return;
     const { cache, stalenessBound } = this.options.session;
     const interval = cache === 'coherent' ? Math.min(RELAXED_HEARTBEAT, stalenessBound * 250) : RELAXED_HEARTBEAT;
-    const now = performance.now();
-    if (this.#sent && now - this.#sent.at > Math.max(this.options.databaseTimeout, 2 * interval)) {
-      this.#lose(client);
+    const patience = Math.max(this.options.databaseTimeout, 2 * interval);
+    if (!this.#sent) this.#send(client);
+    else if (this.#sent.answeredAt !== undefined && !this.#awaits(client, this.#sent, this.#sent.answeredAt + patience))
       return;
-    }
-    if (!this.#sent) {
-      const sent = { id: randomId(), at: now };
-      this.#sent = sent;
-      client
-        .query<{ usage: number; clock: number }>(
-          `select pg_notify($1, $2), pg_notification_queue_usage() as usage, date_part('epoch', clock_timestamp()) * 1000 as clock`,
-          [this.#heartbeatChannel, sent.id],
-        )
-        .then(({ rows: [row] }) => {
+    this.#heartbeat = setTimeout(() => this.#beat(client), interval).unref();
+  }
+
+  #send(client: Client): void {
+    const sent: Heartbeat = { id: randomId(), at: performance.now() };
+    this.#sent = sent;
+    this.database
+      .query<{ usage: number; clock: number }>(
+        `select pg_notify($1, $2), pg_notification_queue_usage() as usage, date_part('epoch', clock_timestamp()) * 1000 as clock`,
+        [this.#heartbeatChannel, sent.id],
+      )
+      .then(
+        ([row]) => {
+          if (this.#client !== client) return;
           this.#judgeQueue(row?.usage ?? 0);
           // As good as a lost connection: all begin anew.
-          if (row && this.#clocks.hasJumped(row.clock, sent.at)) this.#lose(client);
-        })
-        .catch(() => this.#lose(client));
+          if (row && this.#clocks.hasJumped(row.clock, sent.at)) return this.#lose(client);
+          sent.answeredAt = performance.now();
+          this.#count(sent);
+        },
+        () => {
+          if (this.#sent === sent) this.#sent = undefined;
+        },
+      );
+  }
+
+  /** @returns false when it took too long, and the connection was given up: opened anew it may lead elsewhere */
+  #awaits(client: Client, sent: Heartbeat, end: number): boolean {
+    if (sent.missed === undefined) {
+      sent.missed = false;
+      // Its own database has delivered by then what there was: what is not heard after that was sent in another one.
+      client.query(`listen "${this.#heartbeatChannel}"`).then(
+        () => (sent.missed = !sent.heard),
+        () => this.#lose(client),
+      );
     }
-    this.#heartbeat = setTimeout(() => this.#beat(client), interval).unref();
+    if (performance.now() <= end) return true;
+    if (sent.missed && !this.#warnedOfAnother) {
+      this.#warnedOfAnother = true;
+      const way = this.options.listenUrl === null ? 'the listening connection' : 'listen.url';
+      this.#logger.warn(
+        `${way} leads to another database than the pool: notifications of the pool's are not heard. Everything works without them, some of it a little slower; let both lead to the same server and database.`,
+      );
+    }
+    this.#lose(client);
+    return false;
   }
 
   #judgeQueue(usage: number): void {

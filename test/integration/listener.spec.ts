@@ -4,7 +4,10 @@ import { oauthCacheMigrations, oauthMigrations } from '../../migrations/index.js
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type RunningApp, startApp } from '../support/app.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
+import { captureOutput } from '../support/captured-output.js';
+import { Database } from '../../src/database/database.service.js';
 import { Listener } from '../../src/database/listener.service.js';
+import { SESSIONS_CHANNEL, SessionCache } from '../../src/sessions/session-cache.service.js';
 import { oauth2 } from '../../src/index.js';
 
 const provider = oauth2({
@@ -103,6 +106,59 @@ describe('the listening connection', () => {
     await until(() => listener.heartbeatAge() < 200);
     stop();
   });
+
+  it('is late while the pool cannot send its heartbeat, and keeps its connection', async () => {
+    const stop = listener.listen('oauth_exhausted', () => undefined);
+    await until(() => listener.isListening('oauth_exhausted') && listener.heartbeatAge() < 200);
+    const accepted = proxy.accepted;
+    const { pool } = app.app.get(Database);
+    const clients = await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()));
+    try {
+      await until(() => listener.heartbeatAge() > 600);
+      expect(app.app.get(SessionCache, { strict: false }).isCoherent).toBe(false);
+    } finally {
+      for (const client of clients) client.release();
+    }
+    await until(() => listener.heartbeatAge() < 200);
+    expect(proxy.accepted).toBe(accepted);
+    stop();
+  });
+
+  it('believes no heartbeat of another database than the pool’s, and says so once', async () => {
+    const other = await createTestDatabase();
+    const elsewhere = await startTcpProxy({ target: other.url });
+    const said = captureOutput();
+    const led = await startApp({
+      logger: said.logger,
+      database: database.url,
+      providers: [provider],
+      oauth: {
+        listen: { url: elsewhere.urlFor(other.url) },
+        session: { cache: 'coherent', stalenessBound: 0.4 },
+        databaseTimeout: 300,
+      },
+    });
+    try {
+      const stray = led.app.get(Listener);
+      await until(() => stray.isListening(SESSIONS_CHANNEL));
+      let least = Infinity;
+      await until(() => {
+        least = Math.min(least, stray.heartbeatAge());
+        return elsewhere.accepted >= 4;
+      });
+      expect(least).toBe(Infinity);
+      expect(led.app.get(SessionCache, { strict: false }).isCoherent).toBe(false);
+      const warnings = said.lines.filter(({ text }) =>
+        text.includes('listen.url leads to another database than the pool'),
+      );
+      expect(warnings).toHaveLength(1);
+    } finally {
+      said.restore();
+      await led.close();
+      await elsewhere.close();
+      await other.drop();
+    }
+  }, 20_000);
 
   it('survives handlers that throw', async () => {
     const heard: string[] = [];

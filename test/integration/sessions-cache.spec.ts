@@ -193,7 +193,7 @@ describe('the coherent cache', () => {
     const { cookie, id } = await login();
     // The second application’s listener is the one that came through the proxy; both may be stopped, to be sure.
     const backends = await database.query<{ pid: number }>(
-      `select pid from pg_stat_activity where datname = current_database() and (query ilike 'listen%' or query ilike '%pg_notification_queue_usage%') and pid <> pg_backend_pid()`,
+      `select pid from pg_stat_activity where datname = current_database() and query ilike 'listen%' and pid <> pg_backend_pid()`,
     );
     expect(backends.length).toBeGreaterThanOrEqual(2);
     for (const { pid } of backends) process.kill(pid, 'SIGSTOP');
@@ -232,6 +232,22 @@ describe('the coherent cache', () => {
     } finally {
       performance.now = now;
     }
+  });
+
+  it('D-009 asks the database while listen.url leads to another one', async () => {
+    const other = await createTestDatabase();
+    const astray = await startApp({
+      database: database.url,
+      providers: [oidcOf(provider)],
+      oauth: { session: { cache: 'coherent', stalenessBound: BOUND }, listen: { url: other.url } },
+    });
+    const { cookie, id } = await login();
+    await sleep(300);
+    expect([await status(astray, cookie), await status(astray, cookie)]).toEqual([200, 200]);
+    await database.query('delete from oauth_sessions where id = $1', [id]);
+    expect(await status(astray, cookie)).toBe(401);
+    await astray.close();
+    await other.drop();
   });
 
   it('a lookup that races an eviction does not store the stale row', async () => {
