@@ -11,7 +11,7 @@ export interface OAuthHealth {
   readonly database: 'up' | 'down';
   /** The key ring seals and opens. */
   readonly keys: 'up' | 'down';
-  /** `bypassed`: the listening connection is late or lost, and every request asks the database. */
+  /** `bypassed`: the listening connection is late or lost, or a trigger is not enabled always, and every request asks the database. */
   readonly cache: 'off' | 'coherent' | 'bypassed';
 }
 

@@ -1,6 +1,6 @@
 // Sessions kept in memory, told of every change by Postgres. Whatever is not certain is a miss: no acknowledged LISTEN,
-// a late heartbeat, an expiry, an eviction since the query was sent.
-import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+// a late heartbeat, triggers that replication silences, an expiry, an eviction since the query was sent.
+import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { Listener } from '../database/listener.service.js';
 import { OAuthConfigError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
@@ -12,6 +12,8 @@ import { SessionRepository } from './session.repository.js';
 export const SESSIONS_CHANNEL = 'oauth_sessions';
 /** A hit moves an entry to the young end at most this often, milliseconds. */
 const MOVE_INTERVAL = 1_000;
+/** How often the triggers are looked at again, milliseconds. */
+const TRIGGER_INTERVAL = 60_000;
 
 /** One query under way: it knows what was evicted since it was sent. */
 export interface LookupTicket {
@@ -29,7 +31,7 @@ interface Entry extends FoundSession {
 
 /** The coherent cache; it holds nothing where the option is off. */
 @Injectable()
-export class SessionCache implements OnApplicationBootstrap {
+export class SessionCache implements OnApplicationBootstrap, OnApplicationShutdown {
   /** By key, the longest unused first. */
   readonly #entries = new Map<string, Entry>();
   readonly #byId = new Map<string, Entry>();
@@ -40,12 +42,14 @@ export class SessionCache implements OnApplicationBootstrap {
   readonly #margin: number;
   readonly #enabled: boolean;
   #listening = false;
+  #triggered = true;
+  #watch: NodeJS.Timeout | undefined;
   #generation = 0;
 
   constructor(
     private readonly sessions: SessionRepository,
     private readonly listener: Listener,
-    events: OAuthEvents,
+    private readonly events: OAuthEvents,
     options: ResolvedOptions,
   ) {
     const { cache, cacheSize, stalenessBound, touchInterval } = options.session;
@@ -57,13 +61,14 @@ export class SessionCache implements OnApplicationBootstrap {
     if (this.#enabled) events.on('logout', ({ sessionIds }) => sessionIds.forEach((id) => this.evict(id)));
   }
 
-  /** @throws {OAuthConfigError} when the triggers are missing: revocations would go unnoticed */
+  /** @throws {OAuthConfigError} when the triggers are missing or not enabled always: revocations would go unnoticed */
   async onApplicationBootstrap(): Promise<void> {
     if (!this.#enabled) return;
     if (!(await this.sessions.hasTriggers()))
       throw new OAuthConfigError([
-        `session.cache: 'coherent' needs the triggers of oauthCacheMigrations; add them to the migrations and run them`,
+        `session.cache: 'coherent' needs the triggers of oauthCacheMigrations; add them to the migrations and run them, and if somebody has disabled one: alter table … enable always trigger …`,
       ]);
+    this.#watch = setInterval(() => void this.checkTriggers(), TRIGGER_INTERVAL).unref();
     this.listener.listen(SESSIONS_CHANNEL, {
       notified: (payload) => (payload === '*' ? this.clear() : payload.split(',').forEach((id) => this.evict(id))),
       interrupted: () => {
@@ -77,6 +82,23 @@ export class SessionCache implements OnApplicationBootstrap {
     });
   }
 
+  onApplicationShutdown(): void {
+    clearInterval(this.#watch);
+  }
+
+  /** Looks at the triggers again. While they are not enabled always, nothing is answered from memory. Never rejects. */
+  async checkTriggers(): Promise<void> {
+    // A database that is away says nothing about its triggers.
+    const triggered = await this.sessions.hasTriggers().catch(() => this.#triggered);
+    if (triggered === this.#triggered) return;
+    // What was kept meanwhile may have changed unnoticed.
+    this.clear();
+    this.#triggered = triggered;
+    if (triggered) return;
+    const message = `a trigger of oauthCacheMigrations is gone or not enabled always: sessions are not answered from memory until it is (alter table … enable always trigger …)`;
+    this.events.emit('alarm', { code: 'cache_triggers', message });
+  }
+
   /** Sessions held now. */
   get size(): number {
     return this.#entries.size;
@@ -84,7 +106,7 @@ export class SessionCache implements OnApplicationBootstrap {
 
   /** True while entries may be believed. */
   get isCoherent(): boolean {
-    return this.#listening && this.listener.heartbeatAge() < this.#bound;
+    return this.#listening && this.#triggered && this.listener.heartbeatAge() < this.#bound;
   }
 
   /** The cached session of a key, if it is certain that it is alive and unchanged. */

@@ -70,12 +70,12 @@ export class SessionRepository {
     return rows.map((row) => row.id);
   }
 
-  /** True when the triggers of the coherent cache are there and enabled. */
+  /** True when the triggers of the coherent cache are there and enabled always: replication roles silence all others. */
   async hasTriggers(): Promise<boolean> {
     const [row] = await this.database.query<{ found: number }>(
       `select count(*)::integer as found from pg_trigger
        where tgrelid in (to_regclass('oauth_sessions'), to_regclass('oauth_accounts'), to_regclass('oauth_grants'))
-         and not tgisinternal and tgenabled <> 'D'
+         and not tgisinternal and tgenabled = 'A'
          and tgname in ('oauth_sessions_changed', 'oauth_sessions_deleted', 'oauth_sessions_truncated', 'oauth_accounts_changed', 'oauth_grants_changed')`,
     );
     return row?.found === 5;

@@ -4,7 +4,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { oidcOf, type RunningApp, startApp } from '../support/app.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { UserAgent } from '../support/user-agent.js';
-import { SessionService } from '../../src/index.js';
+import { OAuthEvents, SessionService } from '../../src/index.js';
 import { oauthCacheMigrations, oauthMigrations } from '../../migrations/index.js';
 import { sha256 } from '../../src/crypto/digest.js';
 import { SessionCache } from '../../src/sessions/session-cache.service.js';
@@ -287,6 +287,45 @@ describe('the coherent cache', () => {
       startApp({ database: bare.url, providers: [oidcOf(provider)], oauth: { session: { cache: 'coherent' } } }),
     ).rejects.toThrow(/oauthCacheMigrations/);
     await bare.drop();
+  });
+
+  it.each(['disable', 'enable'])(
+    'D-010 refuses to start with a trigger that is not enabled always (%s)',
+    async (how) => {
+      const other = await createTestDatabase();
+      const migrations = [...oauthMigrations, ...oauthCacheMigrations];
+      const source = await new DataSource({ type: 'postgres', url: other.url, migrations }).initialize();
+      await source.runMigrations();
+      await source.destroy();
+      await other.query(`alter table oauth_sessions ${how} trigger oauth_sessions_deleted`);
+      const started = startApp({
+        database: other.url,
+        providers: [oidcOf(provider)],
+        oauth: { session: { cache: 'coherent' } },
+      });
+      await expect(started).rejects.toThrow(/enable always trigger/);
+      await other.drop();
+    },
+  );
+
+  it('D-010 answers from memory only while all triggers are enabled always, and raises an alarm', async () => {
+    const { cookie, id } = await login();
+    const alarms: string[] = [];
+    const off = second.app.get(OAuthEvents, { strict: false }).on('alarm', ({ code }) => void alarms.push(code));
+    await database.query('alter table oauth_sessions disable trigger oauth_sessions_deleted');
+    try {
+      await cacheOf(second).checkTriggers();
+      await cacheOf(second).checkTriggers();
+      expect([cacheOf(second).isCoherent, alarms]).toEqual([false, ['cache_triggers']]);
+      expect(await status(second, cookie)).toBe(200);
+      await database.query('delete from oauth_sessions where id = $1', [id]);
+      expect(await status(second, cookie)).toBe(401);
+    } finally {
+      off();
+      await database.query('alter table oauth_sessions enable always trigger oauth_sessions_deleted');
+    }
+    await cacheOf(second).checkTriggers();
+    expect(cacheOf(second)).toMatchObject({ isCoherent: true, size: 0 });
   });
 
   it('the migration can be undone', async () => {
