@@ -12,11 +12,15 @@ interface Socket {
   disconnect?(close?: boolean): void;
   /** ws */
   close?(code?: number, reason?: string): void;
+  terminate?(): void;
+  removeAllListeners?(event: string): void;
   once?(event: string, listener: () => void): void;
 }
 
 /** Close code of ws for a refused or ended session: policy violation (RFC 6455 §7.4.1). */
 const POLICY_VIOLATION = 1008;
+/** Time for a client of ws to answer the close, milliseconds. */
+const GOODBYE = 1_000;
 
 /**
  * Accepts sockets with a live session, and closes them when it ends. `SessionGuard` on the gateway judges each message
@@ -66,6 +70,9 @@ export class SocketSessions {
 }
 
 function close(socket: Socket): void {
-  if (socket.disconnect) socket.disconnect(true);
-  else socket.close?.(POLICY_VIOLATION, 'session ended');
+  if (socket.disconnect) return socket.disconnect(true);
+  socket.close?.(POLICY_VIOLATION, 'session ended');
+  // With ws that is only a question, and a client that does not answer would be heard on.
+  socket.removeAllListeners?.('message');
+  setTimeout(() => socket.terminate?.(), GOODBYE).unref();
 }

@@ -15,6 +15,7 @@ import {
   OAuthExceptionFilter,
   type OAuthSession,
   type OAuthUser,
+  Public,
   SessionGuard,
   SessionService,
   SocketSessions,
@@ -28,6 +29,8 @@ class ChatGateway {
   static entered = 0;
   /** The latest socket's admission: a client's handshake is over before it. */
   static accepting: Promise<unknown> | undefined;
+  /** How many messages reached the handler that is open to everybody. */
+  static heard = 0;
   constructor(private readonly sockets: SocketSessions) {}
 
   handleConnection(client: object, request?: unknown): Promise<unknown> {
@@ -36,6 +39,10 @@ class ChatGateway {
   @SubscribeMessage('whoami') whoami(@CurrentUser('subject') subject: string): object {
     ChatGateway.entered++;
     return { event: 'you', data: subject };
+  }
+  @Public() @SubscribeMessage('open') open(@CurrentUser() user?: OAuthUser): object {
+    ChatGateway.heard++;
+    return { event: 'known', data: user?.subject ?? null };
   }
 }
 
@@ -208,6 +215,47 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
       gone.clear();
       socket.close();
     }
+  });
+
+  /** Makes a client go on talking when it is told to close. @returns when it was told */
+  const ignoreClose = (socket: WebSocket) => new Promise<void>((resolve) => (socket.close = () => resolve()));
+  /** Talks on, and expects that nobody listens and that the line is cut. */
+  async function expectCutOff(socket: WebSocket): Promise<void> {
+    const heard = ChatGateway.heard;
+    socket.send(JSON.stringify({ event: 'open' }));
+    const closed = once(socket, 'close').then(() => 'closed');
+    expect(await Promise.race([closed, sleep(3000, 'open', { ref: false })])).toBe('closed');
+    expect(ChatGateway.heard).toBe(heard);
+  }
+
+  it('E-072 ws: who is refused and does not answer the close is not heard any more, and is cut off', async () => {
+    const { cookie } = await login();
+    for (const headers of [{}, { cookie, origin: 'https://evil.example' }] as Record<string, string>[]) {
+      const socket = wsClient(headers);
+      await ignoreClose(socket);
+      await expectCutOff(socket);
+    }
+  });
+
+  it('E-072 ws: whose session ended and who does not answer the close is not heard any more, and is cut off', async () => {
+    const { cookie, id, userId } = await login();
+    const socket = wsClient({ cookie });
+    await once(socket, 'open');
+    expect(await ChatGateway.accepting).toMatchObject({ id });
+    socket.send(JSON.stringify({ event: 'open' }));
+    expect(await answerOf(socket)).toMatchObject({ event: 'known' });
+    const told = ignoreClose(socket);
+    expect(await withWs.app.get(SessionService).end(userId, id)).toBe(true);
+    await told;
+    await expectCutOff(socket);
+  });
+
+  it('refuses sockets that can do no more than close, or nothing', async () => {
+    let closed = 0;
+    const sockets = withIo.app.get(SocketSessions);
+    expect(await sockets.accept({ close: () => (closed += 1) }, { headers: {} })).toBeNull();
+    expect(await sockets.accept({}, { headers: {} })).toBeNull();
+    expect(closed).toBe(1);
   });
 
   it('forgets a socket that left before its session was found', async () => {
