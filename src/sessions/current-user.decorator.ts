@@ -3,6 +3,7 @@ import { createParamDecorator, type ExecutionContext, type PipeTransform, type T
 import type { OAuthAppUser } from '../options/login.js';
 import type { OAuthSession } from '../options/session.js';
 import type { AuthenticatedRequest } from './attached.js';
+import { policyOf } from './policy.js';
 import { requestOf } from './request-context.js';
 
 /** A parameter decorator that fits parameters which take a `Value`. */
@@ -44,6 +45,8 @@ export const CurrentSession: MemberDecorator<OAuthSession> = memberDecorator<OAu
 
 function memberDecorator<Whole>(of: (request: AuthenticatedRequest) => Whole | undefined): MemberDecorator<Whole> {
   return createParamDecorator((member: keyof Whole | undefined, context: ExecutionContext) => {
+    // The guard asked nobody here, and the request of a socket may have outlived the session attached to it.
+    if (policyOf(context.getHandler(), context.getClass()).open) return undefined;
     const whole = of((requestOf(context)?.native ?? {}) as AuthenticatedRequest);
     return member === undefined ? whole : whole?.[member];
   }) as MemberDecorator<Whole>;

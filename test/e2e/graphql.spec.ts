@@ -18,7 +18,14 @@ import WebSocket from 'ws';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { freePort, MeController, oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
 import { UserAgent } from '../support/user-agent.js';
-import { CurrentUser, Public, RequireScopes, SessionGuard } from '../../src/index.js';
+import {
+  CurrentSession,
+  CurrentUser,
+  type OAuthSession,
+  Public,
+  RequireScopes,
+  SessionGuard,
+} from '../../src/index.js';
 import { FakeProvider } from '../../src/testing/index.js';
 
 const ADMIN = 'https://admin.example.com';
@@ -41,6 +48,12 @@ class WhoResolver {
   }
   @Public() @Query(() => String) open(): string {
     return 'open';
+  }
+  @Public() @Query(() => [String]) known(
+    @CurrentUser('subject') subject?: string,
+    @CurrentSession() session?: OAuthSession,
+  ): string[] {
+    return [String(subject), typeof session];
   }
 }
 
@@ -160,8 +173,8 @@ describe.each(platforms)('other contexts on %s', (platform) => {
     expect(entered).toBe(0);
   });
 
-  /** One operation over a WebSocket of its own. */
-  async function overSocket(query: string, headers: Record<string, string>) {
+  /** Operations over one WebSocket, one after the other. @returns the last answer */
+  async function overSocket(queries: string | readonly string[], headers: Record<string, string>) {
     const client = createClient({
       url: `${app.address.replace('http', 'ws')}/graphql`,
       webSocketImpl: class extends WebSocket {
@@ -169,12 +182,17 @@ describe.each(platforms)('other contexts on %s', (platform) => {
           super(address, protocols, { headers });
         }
       },
+      lazy: false,
       retryAttempts: 0,
     });
     try {
-      const { value } = await client.iterate<Record<string, string>>({ query }).next();
-      const { data, errors } = value as FormattedExecutionResult<Record<string, string>, { code?: string }>;
-      return errors?.[0]?.extensions?.code ?? data;
+      let answer: unknown;
+      for (const query of [queries].flat()) {
+        const { value } = await client.iterate<Record<string, unknown>>({ query }).next();
+        const { data, errors } = value as FormattedExecutionResult<Record<string, unknown>, { code?: string }>;
+        answer = errors?.[0]?.extensions?.code ?? data;
+      }
+      return answer;
     } finally {
       await client.dispose();
     }
@@ -197,6 +215,16 @@ describe.each(platforms)('other contexts on %s', (platform) => {
     }
     expect(await overSocket(write, {})).toBe('unauthenticated');
     expect(entered).toBe(0);
+  });
+
+  it('GraphQL: what is open to everybody knows nobody, also after a guarded operation', async () => {
+    const known = { known: ['undefined', 'undefined'] };
+    expect((await ask('mutation { write }')).data).toEqual({ write: 'written' });
+    expect((await ask('{ who known }')).data).toEqual({ who: 'user-1', ...known });
+    const leaving = new UserAgent();
+    await leaving.navigate(`${app.url}/auth/fake/login?returnTo=/me`);
+    const cookie = `oauth_session=${leaving.cookie('oauth_session')}`;
+    expect(await overSocket(['{ who }', '{ known }'], { cookie })).toEqual(known);
   });
 
   it('E-072 microservices: nothing gets through, whatever the message claims', async () => {

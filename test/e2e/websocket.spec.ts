@@ -258,6 +258,17 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
     expect(closed).toBe(1);
   });
 
+  it('a handler that is open to everybody knows nobody, also on a socket that was known before', async () => {
+    const { cookie } = await login();
+    const socket = wsClient({ cookie });
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ event: 'whoami' }));
+    expect(await answerOf(socket)).toEqual({ event: 'you', data: 'user-1' });
+    socket.send(JSON.stringify({ event: 'open' }));
+    expect(await answerOf(socket)).toEqual({ event: 'known', data: null });
+    socket.close();
+  });
+
   it('forgets a socket that left before its session was found', async () => {
     const { cookie, id, userId } = await login();
     let closed = 0;
