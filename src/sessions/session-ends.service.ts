@@ -1,6 +1,6 @@
 // Tells when sessions end, wherever that happens: for WebSockets and server-sent events, which no guard sees again.
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { Observable, Subject } from 'rxjs';
+import { Observable, Subject, type Subscriber } from 'rxjs';
 import { Listener } from '../database/listener.service.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
@@ -14,9 +14,12 @@ export class SessionEnds implements OnApplicationShutdown {
   /** Ids of sessions that ended: all that end in this process, and watched ones that end elsewhere or expire. */
   readonly ended$: Observable<string>;
   readonly #ended = new Subject<string>();
-  readonly #watched = new Map<string, Set<() => void>>();
+  readonly #watched = new Map<string, Set<Subscriber<void>>>();
   #timer: NodeJS.Timeout | undefined;
   #looking = false;
+  /** Something may have ended since the last look began. */
+  #asked = false;
+  #shutDown = false;
   #unlisten: (() => void) | undefined;
 
   constructor(
@@ -36,16 +39,13 @@ export class SessionEnds implements OnApplicationShutdown {
   ends(session: OAuthSession | string): Observable<void> {
     const id = typeof session === 'string' ? session : session.id;
     return new Observable((subscriber) => {
-      const tell = (): void => {
-        subscriber.next();
-        subscriber.complete();
-      };
+      if (this.#shutDown) return subscriber.complete();
       const watchers = this.#watched.get(id) ?? new Set();
-      watchers.add(tell);
+      watchers.add(subscriber);
       this.#watched.set(id, watchers);
       this.#start();
       return () => {
-        watchers.delete(tell);
+        watchers.delete(subscriber);
         if (watchers.size === 0 && this.#watched.get(id) === watchers) this.#watched.delete(id);
         if (this.#watched.size === 0) this.#stop();
       };
@@ -53,7 +53,9 @@ export class SessionEnds implements OnApplicationShutdown {
   }
 
   onApplicationShutdown(): void {
+    this.#shutDown = true;
     this.#stop();
+    for (const watchers of [...this.#watched.values()]) for (const watcher of [...watchers]) watcher.complete();
     this.#ended.complete();
   }
 
@@ -76,24 +78,31 @@ export class SessionEnds implements OnApplicationShutdown {
 
   /** One query for all that are watched. While the database is away nothing is known, and nothing ends. */
   async #look(): Promise<void> {
-    if (this.#looking || this.#watched.size === 0) return;
+    this.#asked = true;
+    if (this.#looking) return;
     this.#looking = true;
-    try {
+    // Once more when asked meanwhile: what was just read may be older.
+    while (this.#asked && this.#watched.size > 0) {
+      this.#asked = false;
       const ids = [...this.#watched.keys()];
-      const alive = new Set(await this.sessions.aliveAmong(ids));
-      for (const id of ids) if (!alive.has(id)) this.#end(id);
-    } catch {
-      // The next look will tell.
-    } finally {
-      this.#looking = false;
+      try {
+        const alive = new Set(await this.sessions.aliveAmong(ids));
+        for (const id of ids) if (!alive.has(id)) this.#end(id);
+      } catch {
+        // The next look will tell.
+      }
     }
+    this.#looking = false;
   }
 
   #end(id: string): void {
     const watchers = this.#watched.get(id);
     this.#watched.delete(id);
     this.#ended.next(id);
-    for (const tell of watchers ?? []) tell();
+    for (const watcher of watchers ?? []) {
+      watcher.next();
+      watcher.complete();
+    }
     if (this.#watched.size === 0) this.#stop();
   }
 }
