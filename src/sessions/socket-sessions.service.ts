@@ -26,6 +26,9 @@ const GOODBYE = 1_000;
  * Accepts sockets with a live session, and closes them when it ends. `SessionGuard` on the gateway judges each message
  * besides. With ws this is also what makes the handshake known to the guard.
  *
+ * A socket is a client of the server before its session is found: broadcast only to those for which `accept` has
+ * returned one.
+ *
  * @example
  * handleConnection(client: WebSocket, request?: IncomingMessage) {
  *   return this.sockets.accept(client, request);
