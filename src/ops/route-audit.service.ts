@@ -9,8 +9,13 @@ import { policyOf } from '../sessions/policy.js';
 import { SessionGuard } from '../sessions/session.guard.js';
 import { isAuthRoute } from '../state/return-to.js';
 
-/** Metadata by which Nest marks handlers: HTTP, GraphQL, WebSocket and microservices. */
-const HANDLER_MARKS = ['path', 'graphql:resolver_type', 'websockets:message_mapping', 'microservices:pattern'];
+/** Metadata by which Nest marks handlers of HTTP and GraphQL. */
+const REQUEST_MARKS = ['path', 'graphql:resolver_type'];
+/**
+ * Those of WebSocket and microservices. A global guard may not reach them: gateways of Nest 11 have none, nor has a
+ * microservice of a hybrid application that does not inherit its configuration.
+ */
+const MESSAGE_MARKS = ['websockets:message_mapping', 'microservices:pattern'];
 const GUARDS = '__guards__';
 
 /** A handler and what it takes to enter it. */
@@ -50,9 +55,10 @@ export class RouteAudit implements OnApplicationBootstrap {
     if (this.options.routes === 'off') return;
     const routes = this.list();
     const open = routes.filter(({ policy }) => policy === 'open');
+    const hint = this.#guardsRequests() ? '; a global guard does not count for messages: put it on the class' : '';
     if (this.options.routes === 'strict' && open.length > 0)
       throw new OAuthConfigError(
-        open.map(({ handler }) => `${handler} is neither guarded by SessionGuard nor marked @Public()`),
+        open.map(({ handler }) => `${handler} is neither guarded by SessionGuard nor marked @Public()${hint}`),
       );
     const lines = routes.map(
       ({ handler, policy, demands }) => `  ${[policy.padEnd(8), handler, ...demands].join(' ')}`,
@@ -65,10 +71,7 @@ export class RouteAudit implements OnApplicationBootstrap {
   /** All handlers of the application, by name. */
   list(): AuditedRoute[] {
     const scanner = new MetadataScanner();
-    const everywhere = [
-      ...this.application.getGlobalGuards(),
-      ...this.application.getGlobalRequestGuards().map(({ metatype }) => metatype),
-    ].some(isSessionGuard);
+    const everywhere = this.#guardsRequests();
     const types = new Set<new (...args: never[]) => object>();
     for (const module of this.modules.values())
       for (const { metatype } of [...module.controllers.values(), ...module.providers.values()])
@@ -76,9 +79,10 @@ export class RouteAudit implements OnApplicationBootstrap {
     const routes = [...types].flatMap((type) =>
       scanner.getAllMethodNames(type.prototype as object).flatMap((name) => {
         const handler = (type.prototype as Record<string, unknown>)[name] as object;
-        if (!HANDLER_MARKS.some((mark) => Reflect.hasMetadata(mark, handler))) return [];
+        const isMessage = isMarked(handler, MESSAGE_MARKS);
+        if (!isMessage && !isMarked(handler, REQUEST_MARKS)) return [];
         const { open, scopes, maxAge, acrValues } = policyOf(handler, type);
-        const guarded = everywhere || [...guardsOf(type), ...guardsOf(handler)].some(isSessionGuard);
+        const guarded = (everywhere && !isMessage) || [...guardsOf(type), ...guardsOf(handler)].some(isSessionGuard);
         return [
           {
             handler: `${type.name}.${name}`,
@@ -94,6 +98,18 @@ export class RouteAudit implements OnApplicationBootstrap {
     );
     return routes.sort((a, b) => (a.handler < b.handler ? -1 : 1));
   }
+
+  /** Whether the guard is bound to the whole application. */
+  #guardsRequests(): boolean {
+    return [
+      ...this.application.getGlobalGuards(),
+      ...this.application.getGlobalRequestGuards().map(({ metatype }) => metatype),
+    ].some(isSessionGuard);
+  }
+}
+
+function isMarked(handler: object, marks: readonly string[]): boolean {
+  return marks.some((mark) => Reflect.hasMetadata(mark, handler));
 }
 
 function guardsOf(target: object): unknown[] {

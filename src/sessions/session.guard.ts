@@ -13,7 +13,8 @@ import { StepUp } from './step-up.service.js';
 import type { WebRequest } from './web-request.js';
 
 /**
- * Lets a request pass only with a live session. Use it on controllers and handlers, or globally by `APP_GUARD`.
+ * Lets a request pass only with a live session. Use it on controllers, gateways and handlers, or for
+ * HTTP and GraphQL globally by `APP_GUARD`.
  * Throws `OAuthError`: `unauthenticated`, `cross_site`, `database_unavailable`; `user_gone` or
  * `user_unavailable` where the option `loadUser` says so; `insufficient_scope`, `step_up_required` or
  * `insufficient_authentication` where the handler demands more.
