@@ -74,8 +74,10 @@ export class RouteAudit implements OnApplicationBootstrap {
     const everywhere = this.#guardsRequests();
     const types = new Set<new (...args: never[]) => object>();
     for (const module of this.modules.values())
-      for (const { metatype } of [...module.controllers.values(), ...module.providers.values()])
-        if (typeof metatype === 'function' && metatype.prototype) types.add(metatype as never);
+      for (const { metatype, instance } of [...module.controllers.values(), ...module.providers.values()])
+        // Nest mounts instances: what a factory made, or was given as a value, has no metatype of its own.
+        for (const type of [metatype, classOf(instance)])
+          if (typeof type === 'function' && type.prototype) types.add(type as never);
     const routes = [...types].flatMap((type) =>
       scanner.getAllMethodNames(type.prototype as object).flatMap((name) => {
         const handler = (type.prototype as Record<string, unknown>)[name] as object;
@@ -110,6 +112,12 @@ export class RouteAudit implements OnApplicationBootstrap {
 
 function isMarked(handler: object, marks: readonly string[]): boolean {
   return marks.some((mark) => Reflect.hasMetadata(mark, handler));
+}
+
+/** Asks the prototype, as Nest does: an instance may be a proxy that answers for whatever it is asked. */
+function classOf(instance: unknown): unknown {
+  if (instance === undefined || instance === null) return undefined;
+  return (Object.getPrototypeOf(instance) as object | null)?.constructor;
 }
 
 function guardsOf(target: object): unknown[] {

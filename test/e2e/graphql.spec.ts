@@ -24,6 +24,7 @@ import {
   type OAuthSession,
   Public,
   RequireScopes,
+  RouteAudit,
   SessionGuard,
 } from '../../src/index.js';
 import { FakeProvider } from '../../src/testing/index.js';
@@ -54,6 +55,21 @@ class WhoResolver {
     @CurrentSession() session?: OAuthSession,
   ): string[] {
     return [String(subject), typeof session];
+  }
+}
+
+/** Nobody guards it, and no class says where it comes from. */
+@Resolver()
+class MadeResolver {
+  @Query(() => String) made(): string {
+    return 'made';
+  }
+}
+
+@Resolver()
+class GivenResolver {
+  @Query(() => String) given(): string {
+    return 'given';
   }
 }
 
@@ -117,7 +133,11 @@ describe.each(platforms)('other contexts on %s', (platform) => {
       database: database.url,
       providers: [oidcOf(provider)],
       imports: [graphQl[platform]()],
-      nestProviders: [WhoResolver],
+      nestProviders: [
+        WhoResolver,
+        { provide: 'made', useFactory: () => new MadeResolver() },
+        { provide: 'given', useValue: new GivenResolver() },
+      ],
       controllers: [MeController, RpcController],
       oauth: { csrf: { exemptOrigins: [ADMIN] } },
       configure: async (nest) => {
@@ -171,6 +191,15 @@ describe.each(platforms)('other contexts on %s', (platform) => {
     );
     expect((await ask('{ admin }')).errors?.[0]?.extensions.code).toBe('insufficient_scope');
     expect(entered).toBe(0);
+  });
+
+  it('E-072 GraphQL: the audit sees resolvers that a factory made or that were given as values', async () => {
+    expect((await ask('{ made given }', {}, new UserAgent())).data).toEqual({ made: 'made', given: 'given' });
+    const open = app.app
+      .get(RouteAudit)
+      .list()
+      .filter(({ policy }) => policy === 'open');
+    expect(open.map(({ handler }) => handler)).toEqual(['GivenResolver.given', 'MadeResolver.made']);
   });
 
   /** Operations over one WebSocket, one after the other. @returns the last answer */
