@@ -1,11 +1,11 @@
 // Boot audit: every handler of the application with its policy. In strict mode, one that is neither guarded nor public
-// keeps the application from starting.
+// keeps the application from starting, and so does one that is public and has demands of its own.
 import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { ApplicationConfig, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import { OAuthConfigError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { policyOf } from '../sessions/policy.js';
+import { contradictsItself, policyOf } from '../sessions/policy.js';
 import { SessionGuard } from '../sessions/session.guard.js';
 import { isAuthRoute } from '../state/return-to.js';
 
@@ -40,7 +40,7 @@ export class RouteAudit implements OnApplicationBootstrap {
   ) {}
 
   /**
-   * @throws {OAuthConfigError} in strict mode, naming every handler that is open by omission; in any mode for an exemption
+   * @throws {OAuthConfigError} in strict mode, naming every handler that is open by omission or public with demands; in any mode for an exemption
    *   from the cross-site check that names a route of ours
    */
   onApplicationBootstrap(): void {
@@ -53,13 +53,18 @@ export class RouteAudit implements OnApplicationBootstrap {
         ours.map((path) => `csrf.exemptPaths: ${path} is a route of this module, which nothing exempts; remove it`),
       );
     if (this.options.routes === 'off') return;
-    const routes = this.list();
+    const routes = this.#inspect();
     const open = routes.filter(({ policy }) => policy === 'open');
     const hint = this.#guardsRequests() ? '; a global guard does not count for messages: put it on the class' : '';
-    if (this.options.routes === 'strict' && open.length > 0)
-      throw new OAuthConfigError(
-        open.map(({ handler }) => `${handler} is neither guarded by SessionGuard nor marked @Public()${hint}`),
-      );
+    const faults = [
+      ...open.map(({ handler }) => `${handler} is neither guarded by SessionGuard nor marked @Public()${hint}`),
+      ...routes
+        .filter(({ contradictory }) => contradictory)
+        .map(
+          ({ handler }) => `${handler} is marked @Public() and has demands, which nobody asks for; remove one of them`,
+        ),
+    ];
+    if (this.options.routes === 'strict' && faults.length > 0) throw new OAuthConfigError(faults);
     const lines = routes.map(
       ({ handler, policy, demands }) => `  ${[policy.padEnd(8), handler, ...demands].join(' ')}`,
     );
@@ -70,6 +75,10 @@ export class RouteAudit implements OnApplicationBootstrap {
 
   /** All handlers of the application, by name. */
   list(): AuditedRoute[] {
+    return this.#inspect().map(({ handler, policy, demands }) => ({ handler, policy, demands }));
+  }
+
+  #inspect(): (AuditedRoute & { readonly contradictory: boolean })[] {
     const scanner = new MetadataScanner();
     const everywhere = this.#guardsRequests();
     const types = new Set<new (...args: never[]) => object>();
@@ -88,6 +97,7 @@ export class RouteAudit implements OnApplicationBootstrap {
         return [
           {
             handler: `${type.name}.${name}`,
+            contradictory: contradictsItself(handler),
             policy: open ? ('public' as const) : guarded ? ('session' as const) : ('open' as const),
             demands: [
               ...(scopes ? [`scopes=${scopes.join(',')}`] : []),

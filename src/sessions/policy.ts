@@ -30,19 +30,21 @@ export function policyOf(handler: Target, type: object): Policy {
     maxAge: read<number>(REQUIRED_FRESHNESS),
     acrValues: read<string[]>(REQUIRED_ACR),
   };
+  const plain = Object.values(demands).every((demand) => demand === undefined);
   const policy: Policy = Object.freeze({
-    open: read<boolean>(PUBLIC_ROUTE) === true && !demandsItself(handler),
+    // On a controller, or on what that extends, `@Public()` opens nothing that has demands.
+    open: read<boolean>(PUBLIC_ROUTE) === true && (plain || Reflect.hasMetadata(PUBLIC_ROUTE, handler)),
     ...demands,
-    plain: Object.values(demands).every((demand) => demand === undefined),
+    plain,
   });
   known.set(handler, { type, policy });
   return policy;
 }
 
-/** A handler with demands of its own is not opened by `@Public()` on its controller. */
-function demandsItself(handler: Target): boolean {
+/** Whether a handler is itself both `@Public()` and demanding: it is open, and one of the two is a mistake. */
+export function contradictsItself(handler: Target): boolean {
   return (
-    !Reflect.hasMetadata(PUBLIC_ROUTE, handler) &&
+    Reflect.hasMetadata(PUBLIC_ROUTE, handler) &&
     [REQUIRED_SCOPES, REQUIRED_FRESHNESS, REQUIRED_ACR].some((key) => Reflect.hasMetadata(key, handler))
   );
 }

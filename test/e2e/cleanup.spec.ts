@@ -28,6 +28,23 @@ class KnownController {
   }
 }
 
+@Controller('undecided')
+@UseGuards(SessionGuard)
+class UndecidedController {
+  @Public() @RequireScopes('admin') @Get() read(): string {
+    return '';
+  }
+}
+
+@Controller('exception')
+@UseGuards(SessionGuard)
+@RequireScopes('admin')
+class ExceptionController {
+  @Public() @Get() read(): string {
+    return '';
+  }
+}
+
 @Module({ providers: [{ provide: APP_GUARD, useClass: SessionGuard }] })
 class GuardedEverywhere {}
 
@@ -140,6 +157,22 @@ describe('cleanup, health and audit', () => {
         { handler: 'KnownController.read', policy: 'session', demands: ['scopes=openid'] },
       ]);
       expect(routes.filter(({ policy }) => policy === 'open')).toEqual([]);
+    },
+  );
+
+  it.each(platforms)(
+    'refuses to start in strict mode with a handler that is public and has demands of its own (%s)',
+    async (platform) => {
+      const oauth = { routes: 'strict' } as const;
+      await expect(start({ platform, oauth, controllers: [UndecidedController] })).rejects.toThrow(
+        /UndecidedController\.read is marked @Public\(\) and has demands, which nobody asks for; remove one of them/,
+      );
+      const app = await start({ platform, oauth, controllers: [ExceptionController] });
+      expect(app.app.get(RouteAudit).list()).toContainEqual({
+        handler: 'ExceptionController.read',
+        policy: 'public',
+        demands: ['scopes=admin'],
+      });
     },
   );
 

@@ -34,6 +34,31 @@ class MixedController {
   }
 }
 
+@Public()
+class OpenBase {}
+
+@Controller('inherited')
+@UseGuards(SessionGuard)
+@RequireScopes('admin')
+class InheritedController extends OpenBase {
+  @Get() read(): object {
+    return {};
+  }
+  @Public() @Get('open') open(): object {
+    return {};
+  }
+}
+
+@Public()
+@Controller('both')
+@UseGuards(SessionGuard)
+@RequireFreshAuth()
+class BothController {
+  @Get() read(): object {
+    return {};
+  }
+}
+
 describe.each(platforms)('step-up on %s', (platform) => {
   let database: TestDatabase;
   let provider: FakeProvider;
@@ -45,7 +70,7 @@ describe.each(platforms)('step-up on %s', (platform) => {
       platform,
       database: database.url,
       providers: [oidcOf(provider)],
-      controllers: [MeController, VaultController, MixedController],
+      controllers: [MeController, VaultController, MixedController, InheritedController, BothController],
     });
   });
   beforeEach(() => provider.reset());
@@ -187,5 +212,14 @@ describe.each(platforms)('step-up on %s', (platform) => {
     const nobody = new UserAgent();
     expect((await nobody.fetch(`${app.url}/mixed/open`)).status).toBe(200);
     expect((await nobody.fetch(`${app.url}/mixed/scoped`)).status).toBe(401);
+  });
+
+  it('C-019 a demand of a controller is not opened by @Public() on it or on what it extends, only on a handler', async () => {
+    const nobody = new UserAgent();
+    expect((await nobody.fetch(`${app.url}/inherited`)).status).toBe(401);
+    expect((await nobody.fetch(`${app.url}/both`)).status).toBe(401);
+    expect((await nobody.fetch(`${app.url}/inherited/open`)).status).toBe(200);
+    const agent = await login();
+    expect((await agent.navigate(`${app.url}/both`)).status).toBe(200);
   });
 });
