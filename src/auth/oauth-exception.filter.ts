@@ -1,5 +1,6 @@
 // Answers for every OAuthError of the application: a page or redirect for people, problem+json (RFC 9457) for scripts.
 import { type ArgumentsHost, Catch, type ExceptionFilter, Injectable, Logger } from '@nestjs/common';
+import { throwError } from 'rxjs';
 import { randomId } from '../crypto/random.js';
 import { oneLine } from '../errors/one-line.js';
 import { OAuthError } from '../errors/oauth-error.js';
@@ -24,6 +25,8 @@ export class OAuthExceptionFilter implements ExceptionFilter<OAuthError> {
 
   catch(error: OAuthError, host: ArgumentsHost): unknown {
     if (host.getType() === 'ws') return answerSocket(error, host.switchToWs().getClient<object>());
+    // What a filter returns would be the answer to the message: only what a stream throws arrives as an error.
+    if (host.getType() === 'rpc') return throwError(() => error.toJSON());
     // GraphQL has answers of its own, and knows what to do with `extensions`.
     if (host.getType() !== 'http') return error;
     const request = new WebRequest(host.switchToHttp().getRequest());
