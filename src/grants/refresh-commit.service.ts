@@ -115,10 +115,8 @@ export class RefreshCommit {
 
   /** What was issued belongs to nobody (logged out, a newer login won, refused): it is revoked. */
   async discard(row: GrantRow, tokens: { refreshToken: string | null; accessToken: string | null }): Promise<void> {
-    const token = tokens.refreshToken ?? tokens.accessToken;
-    if (token === null) return;
-    const hint = tokens.refreshToken === null ? 'access_token' : 'refresh_token';
-    await this.outbox.add({ ...ownerOf(row), token, hint });
+    const { refreshToken, accessToken } = tokens;
+    await this.outbox.add({ ...ownerOf(row), refreshToken, accessToken });
     this.outbox.wake();
   }
 }

@@ -6,6 +6,7 @@ import type { Queryable } from '../database/queryable.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ProviderError } from '../providers/provider-fault.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
+import { revokesAccessTokens } from '../providers/revocation.js';
 import { revocationContext, revocationContexts } from './grant-sealing.js';
 import { RevocationRepository, type RevocationRow } from './revocation.repository.js';
 
@@ -34,21 +35,35 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
     private readonly events: OAuthEvents,
   ) {}
 
-  /** Puts a token into the outbox. Call {@link wake} once the transaction has committed. */
+  /**
+   * Puts one of the tokens that were issued together into the outbox: the one whose revocation ends most. Call
+   * {@link wake} once the transaction has committed.
+   */
   async add(
-    item: { provider: string; issuer: string; subject: string; token: string; hint: 'access_token' | 'refresh_token' },
+    item: {
+      provider: string;
+      issuer: string;
+      subject: string;
+      refreshToken: string | null;
+      accessToken: string | null;
+    },
     tx?: Queryable,
   ): Promise<void> {
+    const { provider, issuer, subject, accessToken } = item;
+    const refreshToken = this.#accessOnly().includes(provider) ? null : item.refreshToken;
+    const plain = refreshToken ?? accessToken;
+    if (plain === null) return;
     const id = randomId();
-    const token = await this.sealer.seal(revocationContext(id), item.token);
-    const { provider, issuer, subject, hint } = item;
+    const token = await this.sealer.seal(revocationContext(id), plain);
+    const hint = refreshToken === null ? 'access_token' : 'refresh_token';
     await this.revocations.insert({ id, provider, issuer, subject, hint, token, lifetime: LIFETIME }, tx);
   }
 
   /** Hands the secrets of grants that are just ending over to the outbox, in their transaction. Needs no key. */
   async takeOver(tx: Queryable, grantIds: readonly string[]): Promise<void> {
     const spareIds = grantIds.map(() => randomId());
-    await this.revocations.insertOfGrants(tx, grantIds, spareIds, LIFETIME);
+    const accessOnly = this.#accessOnly();
+    await this.revocations.insertOfGrants(tx, { ids: grantIds, spareIds, lifetime: LIFETIME, accessOnly });
   }
 
   /** Looks into the outbox soon. Returns at once. */
@@ -68,6 +83,14 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
     this.#stopped = true;
     clearInterval(this.#timer);
     await this.#working;
+  }
+
+  /** Names of the providers that revoke access tokens alone. */
+  #accessOnly(): string[] {
+    return this.providers
+      .list()
+      .filter(({ definition }) => revokesAccessTokens(definition))
+      .map(({ name }) => name);
   }
 
   async #work(): Promise<void> {

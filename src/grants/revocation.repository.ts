@@ -17,6 +17,15 @@ export interface RevocationRow {
   shared: boolean;
 }
 
+/** What {@link RevocationRepository.insertOfGrants} needs to know. */
+export interface EndedGrants {
+  readonly ids: readonly string[];
+  /** As many, for the rows of account-bound grants. */
+  readonly spareIds: readonly string[];
+  readonly lifetime: number;
+  readonly accessOnly: readonly string[];
+}
+
 /** Whether another active grant of the identity of a row exists. */
 function sharedBy(row: string): string {
   return `exists (
@@ -43,27 +52,25 @@ export class RevocationRepository {
 
   /**
    * Puts what ended grants held into the outbox, sealed as it is: refresh tokens, and access tokens where there is no
-   * refresh token. A session-bound grant gives its id to the row, which its seal names.
-   * @param lifetime seconds to go on trying where no expiry is known
+   * refresh token or the provider revokes no other; then an expired one leaves nothing to revoke. A session-bound grant gives its id to the row, which its seal names.
+   * @param grants.lifetime seconds to go on trying where no expiry is known
+   * @param grants.accessOnly names of the providers that revoke access tokens alone
    */
-  async insertOfGrants(
-    tx: Queryable,
-    grantIds: readonly string[],
-    spareIds: readonly string[],
-    lifetime: number,
-  ): Promise<void> {
+  async insertOfGrants(tx: Queryable, grants: EndedGrants): Promise<void> {
     await tx.query(
       `insert into oauth_revocations (id, provider, issuer, subject, token, hint, expires_at)
        select case when g.session_id is null then spare.id else g.id end, g.provider, a.issuer, a.subject,
-              coalesce(g.refresh_token, t.token), case when g.refresh_token is null then 'access_token' else 'refresh_token' end,
-              coalesce(case when g.refresh_token is null then t.expires_at else g.refresh_expires_at end, now() + make_interval(secs => $3::double precision))
+              coalesce(r.token, t.token), case when r.token is null then 'access_token' else 'refresh_token' end,
+              coalesce(case when r.token is null then t.expires_at else g.refresh_expires_at end, now() + make_interval(secs => $3::double precision))
        from unnest($1::uuid[], $2::uuid[]) as spare (grant_id, id)
        join oauth_grants g on g.id = spare.grant_id
        join oauth_accounts a on a.id = g.account_id
-       left join oauth_access_tokens t on t.grant_id = g.id and t.audience = ''
-       where coalesce(g.refresh_token, t.token) is not null
+       cross join lateral (select case when g.provider <> all($4::text[]) then g.refresh_token end as token) r
+       left join oauth_access_tokens t
+         on t.grant_id = g.id and t.audience = '' and (g.provider <> all($4::text[]) or t.expires_at is null or t.expires_at > now())
+       where coalesce(r.token, t.token) is not null
        on conflict (id) do nothing`,
-      [grantIds, spareIds, lifetime],
+      [grants.ids, grants.spareIds, grants.lifetime, grants.accessOnly],
     );
   }
 

@@ -1,4 +1,5 @@
-// GitHub: token errors come with status 200, scope is separated by commas, tokens name no lifetime.
+// GitHub: token errors come with status 200, scope is separated by commas, and the tokens of
+// OAuth Apps name no lifetime.
 import type {
   CommonProviderOptions,
   NamedProvider,

@@ -12,6 +12,15 @@ export interface RevocationTarget {
 }
 
 /**
+ * True where access tokens alone can be revoked. GitHub deletes a GitHub App's access token (`ghu_…`) by its API; an
+ * application has no way to end the refresh token (`ghr_…`) by itself: one that is left is used by nobody, and lapses
+ * after six months.
+ */
+export function revokesAccessTokens(definition: Pick<ResolvedProvider, 'quirks'>): boolean {
+  return definition.quirks?.revoke === 'github';
+}
+
+/**
  * Revokes one token. Unknown tokens count as revoked (RFC 7009 §2.2).
  * @returns false when the provider offers no way, for any token or for those of this type (§2.2.1)
  */
@@ -20,7 +29,8 @@ export async function revokeToken(
   token: string,
   hint: 'access_token' | 'refresh_token',
 ): Promise<boolean> {
-  if (definition.quirks?.revoke === 'github') return revokeAtGitHub(definition, token);
+  // GitHub would say 422 to a refresh token, as to any token that it does not know: that is no revocation.
+  if (revokesAccessTokens(definition)) return hint === 'access_token' && (await revokeAtGitHub(definition, token));
   if (metadata.revocation_endpoint === undefined) return false;
   try {
     await client.tokenRevocation(config, token, { token_type_hint: hint });

@@ -3,7 +3,7 @@ import { TEST_KEY, MeController, type RunningApp, startApp, freePort } from '../
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type GithubDouble, startGithubDouble } from '../support/github-double.js';
 import { UserAgent } from '../support/user-agent.js';
-import { github, type GitHubOptions } from '../../src/index.js';
+import { github, type GitHubOptions, OAuthEvents } from '../../src/index.js';
 
 const CLIENT = { clientId: 'an-id', clientSecret: 'a-secret/with+odd:signs' };
 
@@ -166,6 +166,92 @@ describe('github()', () => {
     expect(mine()).toBeLessThan(2);
   });
 
+  describe('with a GitHub App, whose tokens expire and come with a refresh token', () => {
+    let own: TestDatabase;
+    let expiring: GithubDouble;
+    let site: RunningApp;
+    const revoked: unknown[] = [];
+
+    beforeAll(async () => {
+      const port = await freePort();
+      const redirectUri = `http://localhost:${port}/auth/github/callback`;
+      [own, expiring] = await Promise.all([
+        createTestDatabase(),
+        startGithubDouble({ ...CLIENT, redirectUri, expiringTokens: true }),
+      ]);
+      site = await start(port, { webUrl: expiring.url, apiUrl: expiring.apiUrl }, own);
+      site.app.get(OAuthEvents).on('revoked', (event) => revoked.push(event));
+    });
+    afterAll(async () => {
+      await site?.close();
+      await expiring?.close();
+      await own?.drop();
+    });
+    beforeEach(async () => {
+      for (const list of [expiring.requests, revoked]) list.length = 0;
+      for (const map of [expiring.tokens, expiring.refreshTokens]) map.clear();
+      await own.query('delete from oauth_accounts');
+    });
+
+    /** Logs in, and logs out again. @param between given the id of the grant */
+    async function comeAndGo(between?: (grantId: string) => Promise<unknown>): Promise<void> {
+      const agent = new UserAgent();
+      expect((await agent.navigate(`${site.url}/auth/github/login?returnTo=/me`)).status).toBe(200);
+      expect([...expiring.refreshTokens.keys()]).toEqual([expect.stringMatching(/^ghr_/)]);
+      const [grant] = await own.query<{ id: string }>('select id from oauth_grants where refresh_token is not null');
+      await between?.(grant!.id);
+      await agent.fetch(`${site.url}/auth/logout`, { method: 'POST' });
+      expect(await own.query('select status, refresh_token from oauth_grants')).toEqual([
+        { status: 'revoked', refresh_token: null },
+      ]);
+    }
+
+    async function expire(): Promise<void> {
+      await own.query(`update oauth_access_tokens set expires_at = now() - interval '1 second'`);
+    }
+
+    async function outboxIsEmpty(): Promise<void> {
+      await until(async () => (await own.query('select 1 from oauth_revocations')).length === 0);
+    }
+
+    it('A-068 revokes the access token, for GitHub’s API takes no refresh token', async () => {
+      await comeAndGo();
+      await outboxIsEmpty();
+      await until(() => revoked.length > 0);
+      expect(expiring.requestsTo('/applications/an-id/token')).toMatchObject([
+        { method: 'DELETE', status: 204, body: { access_token: expect.stringMatching(/^ghu_/) } },
+      ]);
+      expect(expiring.tokens.size).toBe(0);
+      expect(revoked).toEqual([{ provider: 'github' }]);
+    });
+
+    it('A-068 revokes the access token of the last refresh', async () => {
+      await comeAndGo(async (grantId) => {
+        await expire();
+        expect((await site.tokens.getAccessToken(grantId)).value).toMatch(/^ghu_/);
+        expect(expiring.requestsTo('/login/oauth/access_token')).toHaveLength(2);
+      });
+      await until(() => revoked.length > 0);
+      expect(expiring.tokens.size).toBe(0);
+    });
+
+    it('A-068 claims nothing where the access token has expired, and sends no refresh token', async () => {
+      await comeAndGo(async () => {
+        await expire();
+        // As an earlier version put it there.
+        await own.query(
+          `insert into oauth_revocations (id, provider, issuer, subject, token, hint, expires_at)
+           select gen_random_uuid(), g.provider, a.issuer, a.subject, g.refresh_token, 'refresh_token', now() + interval '1 day'
+           from oauth_grants g join oauth_accounts a on a.id = g.account_id`,
+        );
+      });
+      await outboxIsEmpty();
+      await new Promise((done) => setTimeout(done, 100));
+      expect(expiring.requestsTo('/applications/an-id/token')).toEqual([]);
+      expect(revoked).toEqual([]);
+    });
+  });
+
   it('asks for no addresses without their scope', async () => {
     await using own = await startGithubDouble({ ...CLIENT, redirectUri: 'http://localhost' });
     const definition = github({ ...CLIENT, webUrl: own.url, apiUrl: own.apiUrl, scope: ['read:user'] });
@@ -181,10 +267,10 @@ describe('github()', () => {
     expect(profile).toMatchObject({ subject: 1, email: null, emailVerified: false });
   });
 
-  async function start(port: number, options: Partial<GitHubOptions> = {}): Promise<RunningApp> {
+  async function start(port: number, options: Partial<GitHubOptions> = {}, on = database): Promise<RunningApp> {
     return startApp({
       ...{
-        database: database.url,
+        database: on.url,
         port,
         providers: [github({ ...CLIENT, webUrl: hub.url, apiUrl: hub.apiUrl, ...options })],
       },
@@ -210,8 +296,8 @@ describe('github()', () => {
   }
 });
 
-async function until(condition: () => boolean): Promise<void> {
-  for (let tries = 0; !condition(); tries++) {
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await condition()); tries++) {
     if (tries > 200) throw new Error('it never happened');
     await new Promise((done) => setTimeout(done, 50));
   }

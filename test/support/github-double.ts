@@ -1,5 +1,5 @@
 // Answers as GitHub does, oddities included: errors with status 200, forms unless JSON is asked for, comma-separated
-// scopes, no `expires_in`, and 403 to callers that do not name themselves.
+// scopes, no `expires_in` (unless it plays a GitHub App whose tokens expire), and 403 to callers that do not name themselves.
 // @see https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -34,6 +34,8 @@ export interface GithubDoubleOptions {
   /** The first one is logged in at GitHub. By default the famous octocat. */
   users?: GithubUser[];
   port?: number;
+  /** Plays a GitHub App: tokens expire, and come with a refresh token. @defaultValue false */
+  expiringTokens?: boolean;
 }
 
 interface Code {
@@ -80,6 +82,9 @@ export class GithubDouble implements AsyncDisposable {
   readonly requests: GithubRequest[] = [];
   /** Every live access token. */
   readonly tokens = new Map<string, { user: GithubUser; scope: string[] }>();
+
+  /** Every live refresh token, with the access token that it came with. */
+  readonly refreshTokens = new Map<string, string>();
 
   private readonly codes = new Map<string, Code>();
   private readonly server = createServer((request, response) => void this.serve(request, response));
@@ -182,6 +187,13 @@ export class GithubDouble implements AsyncDisposable {
     if (secret !== this.options.clientSecret) {
       return wrong('incorrect_client_credentials', 'The client_id and/or client_secret passed are incorrect.');
     }
+    if (body.grant_type === 'refresh_token') {
+      const spent = this.refreshTokens.get(body.refresh_token ?? '');
+      const token = this.tokens.get(spent ?? '');
+      if (!spent || !token) return wrong('bad_refresh_token', 'The refresh token passed is incorrect or expired.');
+      this.delete(spent);
+      return this.issue(token);
+    }
     const known = this.codes.get(body.code ?? '');
     this.codes.delete(body.code ?? '');
     const verifier = body.code_verifier ?? '';
@@ -193,9 +205,29 @@ export class GithubDouble implements AsyncDisposable {
         'The redirect_uri MUST match the registered callback URL for this application.',
       );
     }
-    const token = `gho_${randomBytes(18).toString('hex')}`;
-    this.tokens.set(token, known);
-    return { status: 200, body: { access_token: token, scope: known.scope.join(','), token_type: 'bearer' } };
+    return this.issue(known);
+  }
+
+  /** The tokens of GitHub Apps have permissions instead of scopes. */
+  private issue({ user, scope }: Pick<Code, 'user' | 'scope'>): Answer {
+    const app = this.options.expiringTokens === true;
+    const token = `${app ? 'ghu' : 'gho'}_${randomBytes(18).toString('hex')}`;
+    this.tokens.set(token, { user, scope });
+    if (!app) return { status: 200, body: { access_token: token, scope: scope.join(','), token_type: 'bearer' } };
+    const refreshToken = `ghr_${randomBytes(38).toString('hex')}`;
+    this.refreshTokens.set(refreshToken, token);
+    return {
+      status: 200,
+      body: {
+        ...{ access_token: token, expires_in: 28800, refresh_token: refreshToken, refresh_token_expires_in: 15897600 },
+        ...{ scope: '', token_type: 'bearer' },
+      },
+    };
+  }
+
+  private delete(token: string): void {
+    this.tokens.delete(token);
+    for (const [refreshToken, of] of this.refreshTokens) if (of === token) this.refreshTokens.delete(refreshToken);
   }
 
   private profile({ headers, path }: GithubRequest): Answer {
@@ -221,7 +253,7 @@ export class GithubDouble implements AsyncDisposable {
     if (clientId !== id) return NOT_FOUND;
     if (!token) return { status: 422, body: { message: 'Validation Failed', status: '422' } };
     for (const [value, { user }] of this.tokens) {
-      if (value === body.access_token || (all && user.id === token.user.id)) this.tokens.delete(value);
+      if (value === body.access_token || (all && user.id === token.user.id)) this.delete(value);
     }
     return { status: 204 };
   }
