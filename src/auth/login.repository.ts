@@ -119,6 +119,9 @@ const WRITE_LOGIN = `
         status = 'active', status_reason = null, updated_at = now()
     where $31::boolean or not ${STANDS_APART}
     returning id, dpop_key is distinct from $13::text as other_key,
+              exists (
+                select 1 from oauth_grants before where before.id = oauth_grants.id and before.version <> oauth_grants.version
+              ) as replaced,
               -- a wider grant keeps its access token as well; what brings something new is used at once
               scope <@ $10::text[] or not exists (
                 select 1 from oauth_grants before where before.id = oauth_grants.id and before.scope @> $10::text[]
@@ -142,6 +145,10 @@ const WRITE_LOGIN = `
     on conflict (grant_id, audience) do update
     set token = excluded.token, token_type = excluded.token_type, scope = excluded.scope,
         issued_at = excluded.issued_at, expires_at = excluded.expires_at, dpop_key = excluded.dpop_key
+  ), outdated as (
+    -- what was made from a replaced refresh token may do what is not allowed any more, and goes by another key or name
+    delete from oauth_access_tokens t using granted
+    where granted.replaced and t.grant_id = granted.id and t.audience <> ''
   ), session as (
     insert into oauth_sessions (id, token_hash, user_id, account_id, grant_id, provider, sid, auth_time, acr, amr,
                                 idle_expires_at, expires_at, ip, user_agent, id_token)

@@ -1,9 +1,9 @@
 // What a later login of the same account does to the grant that is there: nothing that the user allowed is lost.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type KeyRing, LocalKeyRing, Rekeyer, SessionService } from '../../../src/index.js';
-import { TEST_KEY } from '../../support/app.js';
+import { oidcOf, startApp, TEST_KEY } from '../../support/app.js';
 import { type Grants, type GrantsOptions, startGrants, until } from '../../support/grants.js';
-import type { UserAgent } from '../../support/user-agent.js';
+import { UserAgent } from '../../support/user-agent.js';
 
 /** What is stored for the account itself, in clear where it is not sealed. */
 async function accountGrant(grants: Grants): Promise<Record<string, unknown>> {
@@ -212,6 +212,58 @@ describe('a later login of the same account', () => {
     await grants.logIn();
     expect(await accountGrant(grants)).toMatchObject({ version: 2, scope: ['openid'], refresh_expires_at: null });
   });
+
+  describe('and access tokens for other scopes and resources, made from the stored refresh token', () => {
+    const RESOURCE = { resource: 'https://api.example.com' };
+
+    /** Audiences of the stored access tokens. */
+    async function audiences(grants: Grants): Promise<unknown[]> {
+      const rows = await grants.database.query('select audience from oauth_access_tokens order by audience');
+      return rows.map(({ audience }) => audience);
+    }
+
+    it('ends them with what allowed them: consent withdrawn, and given again to less', async () => {
+      await using grants = await startGrants();
+      const { grantId, agent } = await grants.logIn();
+      const wide = await grants.tokens.getAccessToken(grantId, { scope: ['email'] });
+      expect(wide.scope).toEqual(['email']);
+      grants.provider.fault('refresh', { kind: 'oauthError', error: 'invalid_grant', times: 1 });
+      await grants.database.query(`update oauth_access_tokens set refreshed_at = null`);
+      const refused = grants.tokens.getAccessToken(grantId, { forceRefresh: true });
+      await expect(refused).rejects.toMatchObject({ code: 'reauth_required' });
+
+      grants.provider.configure({ scope: 'openid profile' });
+      await grants.logIn('user-1', agent);
+      expect(await accountGrant(grants)).toMatchObject({ id: grantId, status: 'active', scope: ['openid', 'profile'] });
+      expect(await audiences(grants)).toEqual(['']);
+      const now = await grants.tokens.getAccessToken(grantId, { scope: ['email'] });
+      expect(now.value).not.toBe(wide.value);
+      expect(now.scope).toEqual(['openid', 'profile']);
+    });
+
+    it('ends those of another registration at the same issuer, which nobody could open any more', async () => {
+      await using grants = await startGrants();
+      const { grantId } = await grants.logIn();
+      await grants.tokens.getAccessToken(grantId, RESOURCE);
+      await using other = await startApp({
+        database: grants.database.url,
+        providers: [oidcOf(grants.provider, { name: 'other' })],
+      });
+      expect((await new UserAgent().navigate(`${other.url}/auth/other/login?returnTo=/me`)).status).toBe(200);
+      expect(await accountGrant(grants)).toMatchObject({ id: grantId, provider: 'other' });
+      expect((await other.tokens.getAccessToken(grantId, RESOURCE)).value).toBeTruthy();
+    });
+
+    it('keeps them with the stored refresh token', async () => {
+      await using grants = await startGrants();
+      const { grantId } = await grants.logIn();
+      const before = await grants.tokens.getAccessToken(grantId, RESOURCE);
+      grants.provider.configure({ issueRefreshToken: false });
+      await grants.logIn();
+      expect((await grants.tokens.getAccessToken(grantId, RESOURCE)).value).toBe(before.value);
+      expect(await audiences(grants)).toHaveLength(2);
+    });
+  });
 });
 
 describe('with DPoP, at a public client, where the refresh token is bound to the key of its login (RFC 9449 §5)', () => {
@@ -243,6 +295,17 @@ describe('with DPoP, at a public client, where the refresh token is bound to the
     expect(sent.map(({ dpop }) => dpop!.jkt)).toEqual([keys[0], keys[0], keys[0]]);
     const [row] = await grants.database.query('select dpop_key from oauth_access_tokens');
     expect(row).toEqual({ dpop_key: null });
+  });
+
+  it('a later login with a refresh token ends the access tokens for other resources, which are bound to the key before', async () => {
+    await using grants = await startGrants(PUBLIC);
+    const { grantId } = await grants.logIn();
+    const wish = { resource: 'https://api.example.com' };
+    await grants.tokens.getAccessToken(grantId, wish);
+    await grants.logIn();
+    grants.provider.clearRequests();
+    expect((await grants.tokens.fetch(grantId, `${grants.provider.apiUrl}/me`, wish)).status).toBe(200);
+    expect(grants.provider.requestsTo('api')).toHaveLength(1);
   });
 
   it('the key of such a token is sealed anew like all others', async () => {
