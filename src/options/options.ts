@@ -74,7 +74,7 @@ export interface SessionOptions {
   cacheSize?: number;
   /** Longest time that a revoked session may live in a cache cut off from the database; seconds. @defaultValue 5 */
   stalenessBound?: number;
-  /** How often it is written down that sessions were used (their idle time begins anew); seconds. @defaultValue 60 */
+  /** How often it is written down that sessions were used (their idle time begins anew); seconds, and in effect a quarter of `idleTimeout` at most. @defaultValue 60 */
   touchInterval?: number;
   /** Most sessions of one user; the oldest ends first. @defaultValue unlimited */
   maxPerUser?: number;

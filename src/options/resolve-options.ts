@@ -144,15 +144,18 @@ function resolveSession(given: SessionOptions | undefined, at: Problems): Resolv
   ];
   const options = at.object<SessionOptions>(given, keys);
   const absoluteTimeout = at.at('absoluteTimeout').number(options.absoluteTimeout, 604_800, 1, 34_560_000);
+  const idleTimeout = at
+    .at('idleTimeout')
+    .number(options.idleTimeout, Math.min(43_200, absoluteTimeout), 1, absoluteTimeout);
+  const touchInterval = at.at('touchInterval').number(options.touchInterval, 60, 0.05, 86_400);
   return Object.freeze({
-    idleTimeout: at
-      .at('idleTimeout')
-      .number(options.idleTimeout, Math.min(43_200, absoluteTimeout), 1, absoluteTimeout),
+    idleTimeout,
     absoluteTimeout,
     cache: at.at('cache').oneOf(options.cache, ['off', 'coherent'], 'off'),
     cacheSize: at.at('cacheSize').integer(options.cacheSize, 10_000, 1),
     stalenessBound: at.at('stalenessBound').number(options.stalenessBound, 5, 0.1, 3600),
-    touchInterval: at.at('touchInterval').number(options.touchInterval, 60, 0.05, 86_400),
+    // Use that is written down more seldom would not keep a session alive.
+    touchInterval: Math.min(touchInterval, idleTimeout / 4),
     maxPerUser: options.maxPerUser === undefined ? null : at.at('maxPerUser').integer(options.maxPerUser, 1, 1),
     bindToIdToken: at.at('bindToIdToken').boolean(options.bindToIdToken, false),
     clearSiteData: at.at('clearSiteData').boolean(options.clearSiteData, false),

@@ -111,6 +111,15 @@ describe.each(platforms)('sessions on %s', (platform) => {
     expect(await status(agent, at)).toBe(401);
   });
 
+  it('D-006 does not end in use however short the idle time is, whatever touchInterval says', async () => {
+    const at = await start({ session: { idleTimeout: 2 } });
+    const agent = await login(at);
+    for (let use = 0; use < 8; use++) {
+      await sleep(400);
+      expect(await status(agent, at)).toBe(200);
+    }
+  });
+
   it('D-007 ends at the absolute time however much it is used', async () => {
     const at = await start({ session: { absoluteTimeout: 2, idleTimeout: 2, touchInterval: 0.1 } });
     const agent = await login(at);
