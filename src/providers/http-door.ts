@@ -202,11 +202,14 @@ function exchanged(
         incoming.destroy();
         return reject(new Error('the answer has an impossible status'));
       }
+      if (method === 'HEAD' || [204, 205, 304].includes(status)) {
+        // Whatever packing it names: nobody would hear a decoder complain of nothing, and that ends the process.
+        incoming.resume();
+        return resolve({ status, headers: received, body: null });
+      }
       const decoder = DECODERS.get(received.get('content-encoding')?.trim().toLowerCase() ?? '')?.();
       if (decoder) pipeline(incoming, decoder).catch(() => undefined);
-      const empty = method === 'HEAD' || [204, 205, 304].includes(status);
-      if (empty) incoming.resume();
-      resolve({ status, headers: received, body: empty ? null : (decoder ?? incoming) });
+      resolve({ status, headers: received, body: decoder ?? incoming });
     });
     deadline?.onPassed((reason) => outgoing.destroy(reason));
     outgoing.on('error', reject);

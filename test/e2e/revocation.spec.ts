@@ -23,6 +23,11 @@ const FAULTS: [cases: string, fault: Fault, requests: 1 | 2][] = [
   ['E-018 A-069 HTML', { kind: 'html' }, 1],
   ['E-018 A-069 text', { kind: 'text' }, 1],
   ['E-018 A-069 no content type', { kind: 'noContentType' }, 1],
+  [
+    'E-018 no content, said to be packed',
+    { kind: 'raw', body: '', contentType: null, status: 204, headers: { 'content-encoding': 'gzip' } },
+    2,
+  ],
   ['E-019 A-069 null', { kind: 'null' }, 1],
   ['E-019 A-069 array', { kind: 'array' }, 1],
   ['E-019 A-069 string', { kind: 'string' }, 1],

@@ -1,6 +1,7 @@
 // What goes through the door, seen from the other side: what servers insist on, and what odd ones do.
 import { createServer as createRawServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { MAX_BODY_BYTES, requestProvider } from '../../../src/providers/http-door.js';
 
@@ -82,6 +83,28 @@ it('reads on when a body comes packed though nobody asked for that, and no furth
   );
   expect((await requestProvider({ ...request, url })).body.toString()).toBe('{"packed":true}');
   await expect(requestProvider({ ...request, url: `${url}/bomb` })).rejects.toMatchObject({ code: 'provider_error' });
+});
+
+it.each(
+  [
+    [204, 'POST'],
+    [205, 'POST'],
+    [304, 'GET'],
+    [200, 'HEAD'],
+  ].flatMap((answer) => ['gzip', 'x-gzip', 'deflate', 'br'].map((coding) => [...answer, coding])) as [
+    number,
+    string,
+    string,
+  ][],
+)('outlives an answer %i to %s that has no body, and calls it %s', async (status, method, coding) => {
+  const url = await listen(
+    createServer((asked, response) => {
+      asked.resume().on('end', () => response.writeHead(status, { 'content-encoding': coding }).end());
+    }),
+  );
+  expect(await requestProvider({ ...request, url, method })).toMatchObject({ status, body: Buffer.alloc(0) });
+  // What nobody listens for would come now, and end the process.
+  await sleep(50);
 });
 
 it.each([

@@ -1,6 +1,7 @@
 // Requests with TLS of their own: deadlines outlive the garbage collector, and our certificate stays with our token.
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -83,6 +84,22 @@ describe('while garbage is collected', () => {
     const end = expect.stringMatching(path === '/body' ? /^(ABORT_ERR|ECONNRESET)$/ : /^ABORT_ERR$/);
     expect(await ending(asked.then((response) => response.text()))).toEqual(end);
   });
+});
+
+it.each([
+  [204, 'GET'],
+  [205, 'POST'],
+  [304, 'GET'],
+  [200, 'HEAD'],
+] as const)('an answer %i of an API to %s that has no body may be called packed', async (status, method) => {
+  const url = await listen((request, response) => {
+    request.resume().on('end', () => response.writeHead(status, { 'content-encoding': 'gzip' }).end());
+  });
+  const dispatcher = new ClientTls({ ca: authority.cert });
+  const answer = await streamFromApi(new URL(url), { method }, { provider: 'corp', dispatcher });
+  expect([answer.status, await answer.text()]).toEqual([status, '']);
+  // What nobody listens for would come now, and end the process.
+  await sleep(50);
 });
 
 describe('a client certificate', () => {
