@@ -11,9 +11,13 @@ import { isLoopback } from '../options/urls.js';
 import { brokenOff, failedStatus } from './failed-request.js';
 import { ProviderError } from './provider-fault.js';
 import { Deadline } from './request-deadline.js';
+import { endSilent } from './request-silence.js';
 
 /** Largest body read from a provider, bytes after decompression. */
 export const MAX_BODY_BYTES = 1024 * 1024;
+
+/** An API that has said nothing for so long has gone: as long as `fetch` waits for a head, and within a body. Milliseconds. */
+const MAX_SILENCE = 300_000;
 
 /** A request through the door. */
 export interface DoorRequest {
@@ -78,17 +82,21 @@ export async function requestProvider(request: DoorRequest): Promise<DoorAnswer>
 
 /**
  * Sends one request to a provider's API and hands the answer out as it streams. Redirects come back as they are.
+ * @param silence ends a request with TLS of its own: without the head of an answer, or a part of its body, for so long;
+ * milliseconds. Otherwise `fetch` has bounds of its own.
  * @throws {ProviderError} `provider_unavailable`
  */
 export async function streamFromApi(
   url: URL,
   init: RequestInit,
   { provider, dispatcher }: Pick<DoorRequest, 'provider' | 'dispatcher'>,
+  silence = MAX_SILENCE,
 ): Promise<Response> {
   try {
     const target = secured(url, provider);
     if (!(dispatcher instanceof ClientTls)) return await fetched(target, init, dispatcher);
-    return await (target.protocol === 'https:' ? fetchedOverTls(target, init, dispatcher) : fetched(target, init));
+    if (target.protocol !== 'https:') return await fetched(target, init);
+    return await fetchedOverTls(target, init, dispatcher, silence);
   } catch (error) {
     // The caller's own abort is the caller's business.
     if (init.signal?.aborted) throw error;
@@ -118,7 +126,7 @@ const FRAMING = [
 ]; // prettier-ignore
 
 /** As {@link fetched}, with TLS of its own, which `fetch` has no way to be told of. */
-async function fetchedOverTls(url: URL, init: RequestInit, tls: ClientTls): Promise<Response> {
+async function fetchedOverTls(url: URL, init: RequestInit, tls: ClientTls, silence: number): Promise<Response> {
   // Without the signal: a Request's own follows it only until the Request is collected, and the deadline would be lost.
   const { method, headers, body } = new Request(url, {
     ...init,
@@ -134,6 +142,7 @@ async function fetchedOverTls(url: URL, init: RequestInit, tls: ClientTls): Prom
       headers: Object.fromEntries(headers),
       body: text ?? body,
       signal: init.signal,
+      silence,
     },
     tls,
   );
@@ -180,11 +189,12 @@ function exchanged(
     headers: Readonly<Record<string, string>>;
     body: string | ReadableStream | null;
     signal?: AbortSignal | null | undefined;
+    silence?: number;
   },
   tls: ClientTls | undefined,
   deadline?: Deadline,
 ): Promise<Answer & { readonly body: Readable | null }> {
-  const { method, body, signal } = given;
+  const { method, body, signal, silence } = given;
   const length = typeof body === 'string' ? { 'content-length': Buffer.byteLength(body) } : {};
   const headers = { 'accept-encoding': 'identity', 'user-agent': 'nest-oauth-client', ...given.headers, ...length };
   return new Promise((resolve, reject) => {
@@ -212,6 +222,7 @@ function exchanged(
       resolve({ status, headers: received, body: decoder ?? incoming });
     });
     deadline?.onPassed((reason) => outgoing.destroy(reason));
+    if (silence !== undefined) endSilent(outgoing, silence);
     outgoing.on('error', reject);
     // Where the server changes the protocol, which nobody asked for, there is neither an answer nor an error.
     // No error is made for nobody: each takes a stack trace, and there are two per request.

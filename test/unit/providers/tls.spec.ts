@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { gzipSync } from 'node:zlib';
 import { ClientTls } from '../../../src/options/client-tls.js';
 import { requestProvider, streamFromApi } from '../../../src/providers/http-door.js';
 import { ProviderApi } from '../../../src/providers/provider-api.js';
@@ -100,6 +101,45 @@ it.each([
   expect([answer.status, await answer.text()]).toEqual([status, '']);
   // What nobody listens for would come now, and end the process.
   await sleep(50);
+});
+
+describe('an API that says nothing, asked without a signal', () => {
+  const half = Buffer.alloc(2 ** 20, 'x');
+  let url: string;
+  beforeAll(async () => {
+    url = await listen((request, response) => {
+      if (request.url === '/headers') return;
+      if (request.url === '/drip') return void setInterval(() => response.writeProcessing(), 50).unref();
+      response.writeHead(200, request.url === '/packed' ? { 'content-encoding': 'gzip' } : {});
+      response.write(request.url === '/packed' ? gzipSync(half).subarray(0, 500) : half);
+      if (request.url === '/whole') setTimeout(() => response.end(half), 100);
+    });
+  });
+
+  const ask = (path: string) =>
+    streamFromApi(new URL(path, url), {}, { provider: 'corp', dispatcher: new ClientTls({ ca: authority.cert }) }, 300);
+
+  it.each(['/headers', '/drip'])('E-015 ends in time before its head: %s', async (path) => {
+    const patience = sleep(5_000, 'still waiting', { ref: false });
+    await expect(Promise.race([ask(path), patience])).rejects.toMatchObject({
+      code: 'provider_unavailable',
+      ambiguous: true,
+    });
+  });
+
+  it.each(['/body', '/packed'])('E-015 ends in time within its body: %s', async (path) => {
+    const patience = sleep(5_000, 'still waiting', { ref: false });
+    const asked = ask(path).then((response) => response.arrayBuffer());
+    await expect(Promise.race([asked, patience])).rejects.toThrow('has said nothing for too long');
+  });
+
+  it('waits for a caller who reads slowly, and no longer for the server after that', async () => {
+    const [whole, broken] = await Promise.all([ask('/whole'), ask('/body')]);
+    await sleep(1_000);
+    expect((await whole.arrayBuffer()).byteLength).toBe(2 * half.length);
+    const patience = sleep(5_000, 'still waiting', { ref: false });
+    await expect(Promise.race([broken.arrayBuffer(), patience])).rejects.toThrow('has said nothing for too long');
+  });
 });
 
 describe('a client certificate', () => {
