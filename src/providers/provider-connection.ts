@@ -15,13 +15,14 @@ import { asProviderError, ProviderError } from './provider-fault.js';
 
 /** Discovered metadata is believed this long, then loaded again behind. Milliseconds. */
 const METADATA_MAX_AGE = 3_600_000;
+/** Where that fails, what is known is believed so much longer, and not every call asks again. Milliseconds. */
+const RELOAD_PAUSE = 60_000;
 /** What a key set may call itself. */
 const KEY_SET_TYPES = new Set(['application/json', 'application/jwk-set+json']);
 
 interface Loaded {
   metadata: client.ServerMetadata;
   lanes: Lanes<ProviderCall>;
-  loadedAt: number;
 }
 
 /** Holds the library's configuration of one provider and answers the library's requests. */
@@ -31,6 +32,7 @@ export class ProviderConnection {
   readonly nonces = new DpopNonces();
   #loaded: Loaded | undefined;
   #loading: Promise<Loaded> | undefined;
+  #reloadAt = 0;
 
   /**
    * @param moved told when reloaded metadata names other hosts than before
@@ -75,7 +77,8 @@ export class ProviderConnection {
   }
 
   #current(): Loaded | undefined {
-    if (this.#loaded && this.now() - this.#loaded.loadedAt > METADATA_MAX_AGE) this.#reload().catch(() => undefined);
+    if (this.#loaded && this.now() > this.#reloadAt)
+      this.#reload().catch(() => (this.#reloadAt = this.now() + RELOAD_PAUSE));
     return this.#loaded;
   }
 
@@ -94,7 +97,8 @@ export class ProviderConnection {
       () => this.#configured(metadata, authentication),
       (url, options, call) => answerLibrary({ url, options, call }, this),
     );
-    this.#loaded = { metadata, lanes, loadedAt: this.now() };
+    this.#loaded = { metadata, lanes };
+    this.#reloadAt = this.now() + METADATA_MAX_AGE;
     if (moved.length > 0) this.moved(moved);
     return this.#loaded;
   }
@@ -148,7 +152,8 @@ export class ProviderConnection {
 
 /** Endpoints that are on another host than before: perhaps a move, perhaps somebody's doing. */
 function movedEndpoints(before: client.ServerMetadata, after: client.ServerMetadata): string[] {
-  const host = (value: unknown) => (typeof value === 'string' ? new URL(value).host : undefined);
+  // Endpoints that we never ask are not checked, and may be anything.
+  const host = (value: unknown) => (typeof value === 'string' && URL.canParse(value) ? new URL(value).host : undefined);
   return Object.keys(after).filter(
     (name) =>
       /_endpoint$|^jwks_uri$/.test(name) &&

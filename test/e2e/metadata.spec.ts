@@ -36,6 +36,43 @@ describe('metadata that changes', () => {
     expect(provider.requestsTo('code').at(-1)!.headers.host).toMatch(/^127\.0\.0\.1:/);
   });
 
+  it('E-104 an endpoint that nobody asks may be anything, and the others are still followed', async () => {
+    await using bench = await LoginBench.start();
+    const { provider } = bench;
+    provider.tamper('metadata', (body) => void (body.frontchannel_logout_endpoint = '/logout'));
+    expect((await bench.login()).code).toBeNull();
+    provider.tamper('metadata', (body) => {
+      body.frontchannel_logout_endpoint = '/logout';
+      body.token_endpoint = elsewhere(String(body.token_endpoint));
+    });
+    wait(HOURS_2);
+    for (let round = 0; round < 3; round++) {
+      expect((await bench.login()).code).toBeNull();
+      await sleep(100);
+    }
+    expect(provider.requestsTo('code').at(-1)!.headers.host).toMatch(/^127\.0\.0\.1:/);
+    expect(provider.requestsTo('discovery')).toHaveLength(2);
+  });
+
+  it('a provider whose metadata cannot be had again is not asked for it by every call, but a minute later', async () => {
+    await using bench = await LoginBench.start();
+    const { provider } = bench;
+    expect((await bench.login()).code).toBeNull();
+    provider.fault('discovery', { kind: 'status', status: 500 });
+    for (const [elapsed, asked] of [
+      [HOURS_2, 2],
+      [HOURS_2 + 61_000, 3],
+    ] as const) {
+      jest.restoreAllMocks();
+      wait(elapsed);
+      for (let round = 0; round < 3; round++) {
+        expect((await bench.login()).code).toBeNull();
+        await sleep(100);
+      }
+      expect(provider.requestsTo('discovery')).toHaveLength(asked);
+    }
+  });
+
   it('E-104 an endpoint that is pinned in the options wins, and nothing is told', async () => {
     await using bench = await LoginBench.start({
       providers: (fake) => [{ ...definition(fake.issuer), tokenEndpoint: fake.endpoint('token') }],
