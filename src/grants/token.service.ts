@@ -95,11 +95,12 @@ export class TokenService {
     try {
       second = await this.#afterRejection(row.id, audience, wish, first.token);
     } catch (error) {
-      await response.body?.cancel();
+      await response.body?.cancel().catch(() => undefined);
       throw error;
     }
     if (!second || second.value === first.token.value) return response;
-    await response.body?.cancel();
+    // A body that broke off cannot be cancelled any more.
+    await response.body?.cancel().catch(() => undefined);
     return api.fetch(await this.stored.sendable(second), url, rest);
   }
 

@@ -88,7 +88,7 @@ export class ProviderApi {
         return answer;
       if (init.redirect === 'error' || hop === MAX_REDIRECTS || !URL.canParse(location, url.href)) return answer;
       if ([307, 308].includes(response.status) && !isReplayable(request.body)) return answer;
-      await response.body?.cancel();
+      await response.body?.cancel().catch(() => undefined);
       url = new URL(location, url);
       if (
         response.status === 303 ||
@@ -124,7 +124,7 @@ export class ProviderApi {
       if (token?.dpopKey === undefined) return response;
       const told = nonces.note(url, response.headers);
       if (attempt > 1 || !told || !wantsNonce(response) || !isReplayable(request.body)) return response;
-      await response.body?.cancel();
+      await response.body?.cancel().catch(() => undefined);
     }
   }
 
@@ -168,11 +168,11 @@ async function readJson(response: Response, provider: string): Promise<unknown> 
       cause: new Error(`profile: ${reason}`),
     });
   if (response.status !== 200) {
-    await response.body?.cancel();
+    await response.body?.cancel().catch(() => undefined);
     throw refuse(`the API answered with status ${response.status}`);
   }
   if (!/^application\/([\w.+-]+\+)?json\b/i.test(response.headers.get('content-type') ?? '')) {
-    await response.body?.cancel();
+    await response.body?.cancel().catch(() => undefined);
     throw refuse('the API did not answer with JSON');
   }
   const chunks: Uint8Array[] = [];

@@ -60,3 +60,22 @@ describe('a 401 that says nothing about our token', () => {
     expect([fault.hits, grants.provider.counters.refreshes]).toEqual([2, 1]);
   });
 });
+
+describe('a 401 whose body breaks off', () => {
+  it('A-044 is no reason for another failure: the token is refreshed, and the API asked once more', async () => {
+    let asked = 0;
+    const api = createServer((_request, response) => {
+      if (++asked > 1) return void response.end('well');
+      response.writeHead(401, { 'content-length': '100' }).write('{"error":');
+      setImmediate(() => response.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(api, 'listening');
+    const origin = `http://localhost:${(api.address() as AddressInfo).port}`;
+    await using grants = await startGrants({ definition: { apiOrigins: [origin] } });
+    const { grantId } = await grants.logIn();
+    const answer = await grants.tokens.fetch(grantId, `${origin}/me`);
+    expect([answer.status, await answer.text()]).toEqual([200, 'well']);
+    expect([asked, grants.provider.counters.refreshes]).toEqual([2, 1]);
+    api.close();
+  });
+});
