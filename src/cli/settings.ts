@@ -49,7 +49,7 @@ export async function withDatabase<T>(given: Arguments, work: (database: Connect
 
 /** The configured keys, the current one first. */
 export async function keyRingOf(given: Arguments): Promise<KeyRing> {
-  const text = given.keys === undefined ? process.env.OAUTH_KEYS : await readFile(given.keys, 'utf8');
+  const text = given.keys === undefined ? process.env.OAUTH_KEYS : await readKeys(given.keys);
   if (text === undefined) throw new UsageError('no keys: give --keys FILE or set OAUTH_KEYS');
   const problems = new Problems();
   const ring = resolveKeyRing({ keys: parseKeys(text.trim()) }, problems.at('keys'));
@@ -67,6 +67,18 @@ export function wholeNumber(name: string, text: string | undefined, least: numbe
   if (text === undefined) return undefined;
   if (!/^\d{1,6}$/.test(text) || Number(text) < least) throw new UsageError(`--${name} must be a number from ${least}`);
   return Number(text);
+}
+
+/** Who gave the keys themselves instead of a file's name must not find them in a log: the name is never shown. */
+async function readKeys(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    const { code = 'unknown error' } = error as NodeJS.ErrnoException;
+    throw new UsageError(
+      `the keys file cannot be read (${code}): --keys takes the name of a file; the keys themselves go into it, or into OAUTH_KEYS`,
+    );
+  }
 }
 
 function parseKeys(text: string): EncryptionKeyOptions[] {

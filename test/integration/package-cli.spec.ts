@@ -62,6 +62,9 @@ describe('nest-oauth, installed', () => {
       [['keys', 'report'], { DATABASE_URL: '' }, 'no database: give --database-url or set DATABASE_URL'],
       [['rekey'], url, 'no keys: give --keys FILE or set OAUTH_KEYS'],
       [['rekey', ...keys, '--batch-size', '0'], url, 'batch-size'],
+      [['rekey', '--keys', 'none.json'], url, 'the keys file cannot be read (ENOENT): --keys takes the name of a file'],
+      [['rekey', '--keys', JSON.stringify([NEW])], url, 'the keys file cannot be read (ENOENT)'],
+      [['rekey', '--keys', `new:${NEW_SECRET}`], url, 'the keys file cannot be read (ENOENT)'],
       [['rekey'], { ...url, OAUTH_KEYS: `new:${NEW_SECRET.slice(1)}` }, 'must be 32 bytes'],
     ];
     for (const [args, environment, message] of wrong) {
