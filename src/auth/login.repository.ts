@@ -116,6 +116,8 @@ const WRITE_LOGIN = `
         lease_until = case when ${KEEPS} then oauth_grants.lease_until end,
         refresh_sent_at = case when ${KEEPS} then oauth_grants.refresh_sent_at end,
         lost_answers = case when ${KEEPS} then oauth_grants.lost_answers else 0 end,
+        -- the moment of the login that the refresh token is from: its session has the same
+        created_at = case when ${KEEPS} then oauth_grants.created_at else now() end,
         status = 'active', status_reason = null, updated_at = now()
     where $31::boolean or not ${STANDS_APART}
     returning id, dpop_key is distinct from $13::text as other_key,

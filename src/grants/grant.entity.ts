@@ -66,6 +66,7 @@ export class Grant {
   @Column('integer', { name: 'lost_answers', default: 0 })
   lostAnswers!: number;
 
+  /** When the login was that the refresh token stems from; its session was created at the very same time. */
   @Column('timestamptz', { name: 'created_at', default: () => 'now()' })
   createdAt!: Date;
 

@@ -45,6 +45,8 @@ export interface SessionIdToken {
   sid: string | null;
   /** Seconds of the epoch, as the login's ID token said. */
   auth_time: number | null;
+  /** The grant's refresh token stems from this session's login. */
+  origin: boolean;
 }
 
 /** What ended, as {@link GrantRepository.unneeded} needs to know it. */
@@ -100,11 +102,13 @@ export class GrantRepository {
     );
   }
 
-  /** Sealed ID tokens of the grant's sessions with what is known of their logins, the latest first. */
+  /** Sealed ID tokens of the grant's sessions with what is known of their logins: the one that the refresh token is from first, then the latest. */
   async idTokens(grantId: string): Promise<SessionIdToken[]> {
     return this.database.query<SessionIdToken & Record<string, unknown>>(
-      `select id as session_id, id_token, sid, extract(epoch from auth_time)::double precision as auth_time from oauth_sessions
-       where grant_id = $1::uuid and id_token is not null order by created_at desc limit 10`,
+      `select s.id as session_id, s.id_token, s.sid, extract(epoch from s.auth_time)::double precision as auth_time,
+              s.id is not distinct from g.session_id or s.created_at = g.created_at as origin
+       from oauth_sessions s join oauth_grants g on g.id = s.grant_id
+       where s.grant_id = $1::uuid and s.id_token is not null order by origin desc, s.created_at desc limit 10`,
       [grantId],
       { retry: true },
     );

@@ -14,6 +14,8 @@ interface Original {
   readonly sealed: string;
   readonly sid: string | null;
   readonly claims: Claims;
+  /** The refresh token stems from its login. */
+  readonly origin: boolean;
 }
 
 /** Judges ID tokens of refreshes. Signature, issuer, audience and expiry were judged before. */
@@ -31,8 +33,9 @@ export class RefreshedIdentity {
     assertIdTokenClaims(claims, { provider, clientId, acrValues: [] });
     if (claims.nonce === undefined && claims.auth_time === undefined && claims.azp === undefined) return;
     const originals = await this.#originals(row.id);
-    // Sessions of one account share its grant, and it is not known which of their logins the refresh token stems from.
-    if (originals.length > 0 && !originals.some((original) => belongs(claims, original.claims)))
+    // Sessions of one account share its grant. Once that one has ended whose login brought the refresh token, the others
+    // say nothing: theirs were other logins from the beginning.
+    if (originals.some(({ origin }) => origin) && !originals.some((original) => belongs(claims, original.claims)))
       throw refused(provider, 'belongs to another login ("nonce", "auth_time", "azp" or "iat" changed)', false);
   }
 
@@ -54,12 +57,12 @@ export class RefreshedIdentity {
 
   async #originals(grantId: string): Promise<Original[]> {
     const stored = await this.grants.idTokens(grantId);
-    const opened = stored.map(async ({ session_id: sessionId, id_token: sealed, sid, auth_time: authTime }) => {
+    const opened = stored.map(async ({ session_id: sessionId, id_token: sealed, sid, auth_time: authTime, origin }) => {
       const token = await this.sealer.open(idTokenContext(sessionId), sealed).catch(() => null);
       const claims = token === null ? null : claimsOf(token);
       // An ID token of a refresh may leave out when the person logged in; the session remembers it.
       const known = authTime === null ? {} : { auth_time: authTime };
-      return claims === null ? null : { sessionId, sealed, sid, claims: { ...known, ...claims } };
+      return claims === null ? null : { sessionId, sealed, sid, claims: { ...known, ...claims }, origin };
     });
     return (await Promise.all(opened)).filter((original) => original !== null);
   }

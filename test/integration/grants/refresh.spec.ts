@@ -306,6 +306,60 @@ describe('who is refreshed', () => {
     expect((await grants.tokens.getAccessToken(grantId)).value).toBeTruthy();
   });
 
+  /** Each login has its own nonce and auth_time, and refreshes repeat those of the login that the refresh token is from. */
+  function repeatClaims(): void {
+    let original: Record<string, unknown> = {};
+    let logins = 0;
+    grants.provider.tamper('idToken', (claims, _header, { grantType }) => {
+      if (grantType !== 'authorization_code') return void Object.assign(claims, original);
+      claims.auth_time = (claims.iat as number) - 100 * ++logins;
+      if (grants.provider.behaviour.issueRefreshToken) original = { nonce: claims.nonce, auth_time: claims.auth_time };
+    });
+  }
+
+  it('A-095 judges by no other login once the session has ended whose login the refresh token is from', async () => {
+    repeatClaims();
+    const laptop = await grants.logIn();
+    const phone = await grants.logIn();
+    expect(phone.grantId).toBe(laptop.grantId);
+    await phone.agent.fetch(`${grants.app.url}/auth/logout`, { method: 'POST' });
+    for (let round = 0; round < 2; round++) {
+      await grants.expire();
+      expect((await grants.tokens.getAccessToken(laptop.grantId)).value).toBeTruthy();
+    }
+    expect(await grants.grant(laptop.grantId)).toMatchObject({ status: 'active' });
+  });
+
+  it('A-094 judges the subject also when that session has ended', async () => {
+    const { grantId } = await grants.logIn();
+    const phone = await grants.logIn();
+    await phone.agent.fetch(`${grants.app.url}/auth/logout`, { method: 'POST' });
+    await grants.expire();
+    grants.provider.tamper('idToken', (claims) => void (claims.sub = 'somebody-else'));
+    expect((await failureOf(grants.tokens.getAccessToken(grantId))).code).toBe('reauth_required');
+  });
+
+  it('A-095 still refuses another login after another session has ended, and after a refresh', async () => {
+    const laptop = await grants.logIn();
+    const { grantId } = await grants.logIn();
+    await laptop.agent.fetch(`${grants.app.url}/auth/logout`, { method: 'POST' });
+    await grants.expire();
+    await grants.tokens.getAccessToken(grantId);
+    await grants.expire();
+    grants.provider.tamper('idToken', (claims) => void (claims.nonce = 'another-nonce'));
+    await failureOf(grants.tokens.getAccessToken(grantId));
+    expect(await grants.grant(grantId)).toMatchObject({ status: 'reauth_required', status_reason: 'answer_refused' });
+  });
+
+  it('A-095 finds that session among many later ones that brought no refresh token', async () => {
+    repeatClaims();
+    const { grantId } = await grants.logIn();
+    grants.provider.configure({ issueRefreshToken: false });
+    for (let login = 0; login < 11; login++) await grants.logIn();
+    await grants.expire();
+    expect((await grants.tokens.getAccessToken(grantId)).value).toBeTruthy();
+  });
+
   it('A-096 is content without an ID token', async () => {
     const { grantId } = await grants.logIn();
     const [before] = await grants.database.query('select id_token from oauth_sessions');
