@@ -8,16 +8,22 @@ import { parseJsonObject } from './strict-json.js';
 const MAX_AGE = 300_000;
 /** While the key endpoint is down, older keys are still believed for this long. Milliseconds. */
 const MAX_STALE = 3_600_000;
-/** At most one fetch for unknown key ids in this time, however many tokens name one. Milliseconds. */
+/** At most one fetch for unknown key ids of one origin in this time, however many tokens name one. Milliseconds. */
 const COOLDOWN = 10_000;
 /** More keys than this are no key set but an attack. */
 const MAX_KEYS = 100;
+
+/**
+ * Where a JWT comes from: the answer to a request of ours, a logout token, or a browser's hand. Anybody can send the last
+ * two with a key that nobody has; each origin has its cooldown, so that they spend none but their own.
+ */
+export type JwsOrigin = 'answer' | 'logout' | 'browser';
 
 /** The cached key set of one issuer. */
 export class KeySet {
   #keys: { find: Finder; fetchedAt: number } | undefined;
   #fetching: Promise<Finder> | undefined;
-  #lastForced = -Infinity;
+  readonly #lastForced = new Map<JwsOrigin, number>();
   #lastFailure = -Infinity;
 
   /**
@@ -35,11 +41,13 @@ export class KeySet {
    * Checks the signature of a compact JWS against the key set.
    * @param algorithms accepted values of `alg`
    * @returns the protected header and the payload's bytes
-   * @throws {ProviderError} `invalid_id_token` when the signature, algorithm or key is wrong
+   * @throws {ProviderError} `invalid_id_token` when the signature, algorithm or key is wrong; `provider_unavailable` when
+   * an answer names an unknown key just after the keys were fetched for another
    */
   async verify(
     jws: string,
     algorithms: readonly string[],
+    origin: JwsOrigin = 'answer',
   ): Promise<{ header: JWTHeaderParameters; payload: Uint8Array }> {
     try {
       // Judged before any key is fetched: a token that cannot pass costs nobody a request.
@@ -47,7 +55,7 @@ export class KeySet {
       const before = this.#keys;
       const find = await this.#current();
       // Keys fetched a moment ago, for this very token, are as good as they get.
-      await this.#assertSigned(parsed, { find, fresh: this.#keys !== before });
+      await this.#assertSigned(parsed, { find, fresh: this.#keys !== before, origin });
       return parsed;
     } catch (error) {
       if (error instanceof ProviderError) throw error;
@@ -55,15 +63,22 @@ export class KeySet {
     }
   }
 
-  async #assertSigned(jws: Jws, { find, fresh }: { find: Finder; fresh: boolean }): Promise<void> {
+  async #assertSigned(
+    jws: Jws,
+    { find, fresh, origin }: { find: Finder; fresh: boolean; origin: JwsOrigin },
+  ): Promise<void> {
     try {
       await assertSigned(jws, find);
     } catch (error) {
       // A key may have been replaced under its old name, or have none: then the signature fails instead.
-      const outdated =
-        error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWSSignatureVerificationFailed;
-      if (!outdated || fresh || this.now() - this.#lastForced < COOLDOWN) throw error;
-      this.#lastForced = this.now();
+      const unknown = error instanceof errors.JWKSNoMatchingKey;
+      if (!(unknown || error instanceof errors.JWSSignatureVerificationFailed) || fresh) throw error;
+      if (this.now() - (this.#lastForced.get(origin) ?? -Infinity) < COOLDOWN) {
+        if (!unknown || origin !== 'answer') throw error;
+        // Nothing is known about this key yet: no reason to throw away what came with it.
+        throw new ProviderError('provider_unavailable', { provider: this.provider, cause: outline(error) });
+      }
+      this.#lastForced.set(origin, this.now());
       await assertSigned(jws, await this.#fetch());
     }
   }

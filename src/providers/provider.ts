@@ -82,7 +82,7 @@ export class Provider {
    */
   async verifySigned(jws: string): ReturnType<ProviderConnection['keySet']['verify']> {
     const { id_token_signing_alg_values_supported: advertised } = await this.metadata();
-    return this.#connection.keySet.verify(jws, acceptedAlgorithms(this.definition, advertised));
+    return this.#connection.keySet.verify(jws, acceptedAlgorithms(this.definition, advertised), 'logout');
   }
 
   /**
@@ -128,6 +128,7 @@ export class Provider {
       const { payload } = await this.keySet.verify(
         response,
         acceptedAlgorithms({ security: this.definition.security }, advertised),
+        'browser',
       );
       const claims = parseJsonObject(Buffer.from(payload).toString('utf8'));
       return jarmParameters(claims, { provider, issuer, clientId });

@@ -84,6 +84,9 @@ const FORGERIES: [cases: string, name: string, forgery: Forgery][] = [
   ['A-086', 'a payload that is no JSON', { kind: 'payload', rewrite: () => 'hello' }],
 ];
 
+/** An unknown key is looked for once in ten seconds; until then it counts as one that cannot be had. */
+const REFUSED_KEY = ['invalid_id_token', 'provider_unavailable'];
+
 describe('ID tokens', () => {
   let bench: LoginBench;
   beforeAll(async () => {
@@ -110,14 +113,17 @@ describe('ID tokens', () => {
     const { provider } = bench;
     provider.forge('idToken', forgery);
     const { code, subject } = await bench.login();
-    expect({ code, subject }).toEqual({ code: 'invalid_id_token', subject: null });
+    expect(subject).toBeNull();
+    expect(forgery.kind === 'unknownKid' ? REFUSED_KEY : ['invalid_id_token']).toContain(code);
     expect(provider.requestsTo('userinfo')).toHaveLength(0);
     expect(provider.requestsTo('trap')).toHaveLength(0);
   });
 
   it.each(['jwk', 'jku', 'x5u'] as const)('E-099 ignores %s in the header and fetches nothing', async (by) => {
     bench.provider.forge('idToken', { kind: 'headerKey', by });
-    expect(await bench.login()).toMatchObject({ code: 'invalid_id_token', subject: null });
+    const { code, subject } = await bench.login();
+    expect(subject).toBeNull();
+    expect(REFUSED_KEY).toContain(code);
     expect(bench.provider.requestsTo('trap')).toHaveLength(0);
   });
 

@@ -360,6 +360,25 @@ describe('who is refreshed', () => {
     expect((await grants.tokens.getAccessToken(grantId)).value).toBeTruthy();
   });
 
+  it('E-097 finds a new key although a forged logout token has just asked for another', async () => {
+    const { grantId } = await grants.logIn();
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const forged = `${part({ alg: 'RS256', kid: 'nobody', typ: 'logout+jwt' })}.${part({})}.${'A'.repeat(342)}`;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const body = new URLSearchParams({ logout_token: forged });
+      const answer = await fetch(`${grants.app.url}/auth/fake/backchannel-logout`, { method: 'POST', body });
+      expect(answer.status).toBe(400);
+    }
+    await grants.provider.rotateKeys();
+    await grants.expire();
+    expect((await grants.tokens.getAccessToken(grantId)).value).toBeTruthy();
+    // Another new key at once: it cannot be had yet, and that is no reason to lose the grant.
+    await grants.provider.rotateKeys();
+    await grants.expire();
+    expect((await failureOf(grants.tokens.getAccessToken(grantId))).code).toBe('provider_unavailable');
+    expect(await grants.grant(grantId)).toMatchObject({ status: 'active' });
+  });
+
   it('A-096 is content without an ID token', async () => {
     const { grantId } = await grants.logIn();
     const [before] = await grants.database.query('select id_token from oauth_sessions');

@@ -1,5 +1,5 @@
 import { exportJWK, generateKeyPair, CompactSign } from 'jose';
-import { KeySet } from '../../../src/providers/key-set.js';
+import { type JwsOrigin, KeySet } from '../../../src/providers/key-set.js';
 
 const MINUTE = 60_000;
 
@@ -21,7 +21,7 @@ function setOf(published: object[]) {
     },
     () => state.now,
   );
-  return { state, verify: (jws: string) => keys.verify(jws, ['ES256']) };
+  return { state, verify: (jws: string, origin?: JwsOrigin) => keys.verify(jws, ['ES256'], origin) };
 }
 
 describe('a key set', () => {
@@ -71,6 +71,35 @@ describe('a key set', () => {
     expect(state.fetches).toBe(2);
     state.now = 12_000;
     await expect(verify(await stranger.sign())).rejects.toThrow();
+    expect(state.fetches).toBe(3);
+  });
+
+  it.each(['logout', 'browser'] as const)(
+    'E-097 lets no %s token with an unknown name spend the fetch of answers to our own requests',
+    async (origin) => {
+      const [first, second, stranger] = [await key('1'), await key('2'), await key('9')];
+      const { state, verify } = setOf([first.jwk]);
+      await verify(await first.sign());
+      state.now = 1_000;
+      for (let i = 0; i < 5; i++)
+        await expect(verify(await stranger.sign(), origin)).rejects.toMatchObject({ code: 'invalid_id_token' });
+      expect(state.fetches).toBe(2);
+      Object.assign(state, { published: [second.jwk], now: 2_000 });
+      await verify(await second.sign());
+      expect(state.fetches).toBe(3);
+    },
+  );
+
+  it('E-097 passes no judgement on an answer whose key it may not look for yet', async () => {
+    const [first, second, stranger] = [await key('1'), await key('2'), await key('9')];
+    const { state, verify } = setOf([first.jwk]);
+    await verify(await first.sign());
+    state.now = 1_000;
+    await expect(verify(await stranger.sign())).rejects.toMatchObject({ code: 'invalid_id_token' });
+    Object.assign(state, { published: [second.jwk], now: 2_000 });
+    await expect(verify(await second.sign())).rejects.toMatchObject({ code: 'provider_unavailable' });
+    state.now = 12_000;
+    await verify(await second.sign());
     expect(state.fetches).toBe(3);
   });
 
