@@ -19,6 +19,15 @@ export function acceptedAlgorithms(
   return strong.filter((alg) => (advertised ?? ['RS256']).includes(alg));
 }
 
+/** What a signature is judged by. */
+export interface SignatureJudge {
+  readonly definition: ResolvedProvider;
+  readonly keySet: KeySet;
+  readonly algorithms: readonly string[];
+  /** Ends the wait for keys. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Checks a signed JWT of a provider, and that its payload is one JSON object without repeated members.
  * @returns its claims, and the algorithm of its signature
@@ -27,13 +36,13 @@ export function acceptedAlgorithms(
  */
 export async function verifiedClaims(
   jwt: string,
-  { definition, keySet, algorithms }: { definition: ResolvedProvider; keySet: KeySet; algorithms: readonly string[] },
+  { definition, keySet, algorithms, signal }: SignatureJudge,
 ): Promise<{ claims: Record<string, unknown>; alg: string }> {
   const refuse = (reason: string): never => {
     throw new ProviderError('invalid_id_token', { provider: definition.name, cause: new Error(`JWT: ${reason}`) });
   };
   const mac = algorithms.length === 1 && algorithms[0] === 'HS256';
-  const { header, payload } = mac ? await verifyMac(jwt, definition) : await keySet.verify(jwt, algorithms);
+  const { header, payload } = mac ? await verifyMac(jwt, definition) : await keySet.verify(jwt, algorithms, { signal });
   // A token of another kind (access token, logout token) is none of ours, however well it is signed.
   if (header.typ !== undefined && !/^(application\/)?jwt$/i.test(header.typ)) refuse('"typ" names another kind');
   let claims: Record<string, unknown>;

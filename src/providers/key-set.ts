@@ -19,6 +19,14 @@ const MAX_KEYS = 100;
  */
 export type JwsOrigin = 'answer' | 'logout' | 'browser';
 
+/** How a JWS is checked. */
+export interface JwsCheck {
+  /** @defaultValue `'answer'` */
+  readonly origin?: JwsOrigin;
+  /** Ends the wait for keys; the fetch itself goes on for others. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** The cached key set of one issuer. */
 export class KeySet {
   #keys: { find: Finder; fetchedAt: number } | undefined;
@@ -42,20 +50,20 @@ export class KeySet {
    * @param algorithms accepted values of `alg`
    * @returns the protected header and the payload's bytes
    * @throws {ProviderError} `invalid_id_token` when the signature, algorithm or key is wrong; `provider_unavailable` when
-   * an answer names an unknown key just after the keys were fetched for another
+   * an answer names an unknown key just after the keys were fetched for another, or the wait for keys is ended
    */
   async verify(
     jws: string,
     algorithms: readonly string[],
-    origin: JwsOrigin = 'answer',
+    { origin = 'answer', signal }: JwsCheck = {},
   ): Promise<{ header: JWTHeaderParameters; payload: Uint8Array }> {
     try {
       // Judged before any key is fetched: a token that cannot pass costs nobody a request.
       const parsed = parsedJws(jws, algorithms);
       const before = this.#keys;
-      const find = await this.#current();
+      const find = await this.#current(signal);
       // Keys fetched a moment ago, for this very token, are as good as they get.
-      await this.#assertSigned(parsed, { find, fresh: this.#keys !== before, origin });
+      await this.#assertSigned(parsed, { find, fresh: this.#keys !== before, origin, signal });
       return parsed;
     } catch (error) {
       if (error instanceof ProviderError) throw error;
@@ -65,7 +73,7 @@ export class KeySet {
 
   async #assertSigned(
     jws: Jws,
-    { find, fresh, origin }: { find: Finder; fresh: boolean; origin: JwsOrigin },
+    { find, fresh, origin, signal }: { find: Finder; fresh: boolean; origin: JwsOrigin } & Pick<JwsCheck, 'signal'>,
   ): Promise<void> {
     try {
       await assertSigned(jws, find);
@@ -79,23 +87,36 @@ export class KeySet {
         throw new ProviderError('provider_unavailable', { provider: this.provider, cause: outline(error) });
       }
       this.#lastForced.set(origin, this.now());
-      await assertSigned(jws, await this.#fetch());
+      await assertSigned(jws, await this.#awaited(this.#fetch(), signal));
     }
   }
 
-  async #current(): Promise<Finder> {
+  async #current(signal: AbortSignal | undefined): Promise<Finder> {
     const age = this.#keys ? this.now() - this.#keys.fetchedAt : Infinity;
     if (this.#keys && age < MAX_AGE) return this.#keys.find;
     const usable = this.#keys && age < MAX_STALE ? this.#keys.find : undefined;
     // While the key endpoint is down, not every login waits for its deadline.
     if (usable && this.now() - this.#lastFailure < COOLDOWN) return usable;
     try {
-      return await this.#fetch();
+      return await this.#awaited(this.#fetch(), signal);
     } catch (error) {
       this.#lastFailure = this.now();
       if (usable) return usable;
       throw error;
     }
+  }
+
+  /** A fetch is for all who wait for it; each waits only as long as it may. */
+  async #awaited(fetching: Promise<Finder>, signal: AbortSignal | undefined): Promise<Finder> {
+    if (!signal) return fetching;
+    let end!: () => void;
+    const ended = new Promise<never>((_, reject) => {
+      const cause = new Error('the keys did not come in time');
+      end = () => reject(new ProviderError('provider_unavailable', { provider: this.provider, cause }));
+    });
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
+    return Promise.race([fetching, ended]).finally(() => signal.removeEventListener('abort', end));
   }
 
   #fetch(): Promise<Finder> {

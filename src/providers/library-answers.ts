@@ -72,7 +72,7 @@ async function answerTokens(answer: DoorAnswer, call: ProviderCall, judge: Answe
   }
   // The specification lets a client skip the signature here (OIDC Core §3.1.3.7, 6); we do not.
   if (typeof body.id_token === 'string') {
-    const verified = await verify(body.id_token, call.metadata.id_token_signing_alg_values_supported, judge);
+    const verified = await verify(body.id_token, call.metadata.id_token_signing_alg_values_supported, judge, call);
     assertAccessTokenHash(verified, body.access_token, provider);
     call.verified = body.id_token;
   }
@@ -82,7 +82,7 @@ async function answerTokens(answer: DoorAnswer, call: ProviderCall, judge: Answe
 /** Signed userinfo, as the plain answer that it vouches for. */
 async function answerUserinfo(answer: DoorAnswer, call: ProviderCall, judge: AnswerJudge): Promise<Response> {
   const advertised = call.metadata.userinfo_signing_alg_values_supported as readonly string[] | undefined;
-  const { claims } = await verify(answer.body.toString('utf8').trim(), advertised, judge);
+  const { claims } = await verify(answer.body.toString('utf8').trim(), advertised, judge, call);
   assertUserinfoParties(claims, judge.definition);
   const headers = copiedHeaders(answer.headers);
   headers.set('content-type', 'application/json');
@@ -93,8 +93,9 @@ function verify(
   jwt: string,
   advertised: readonly string[] | undefined,
   { definition, keySet }: AnswerJudge,
+  { context: { signal } }: ProviderCall,
 ): ReturnType<typeof verifiedClaims> {
-  return verifiedClaims(jwt, { definition, keySet, algorithms: acceptedAlgorithms(definition, advertised) });
+  return verifiedClaims(jwt, { definition, keySet, algorithms: acceptedAlgorithms(definition, advertised), signal });
 }
 
 function isJsonObject({ contentType, body }: DoorAnswer): boolean {

@@ -82,7 +82,7 @@ export class Provider {
    */
   async verifySigned(jws: string): ReturnType<ProviderConnection['keySet']['verify']> {
     const { id_token_signing_alg_values_supported: advertised } = await this.metadata();
-    return this.#connection.keySet.verify(jws, acceptedAlgorithms(this.definition, advertised), 'logout');
+    return this.#connection.keySet.verify(jws, acceptedAlgorithms(this.definition, advertised), { origin: 'logout' });
   }
 
   /**
@@ -128,7 +128,7 @@ export class Provider {
       const { payload } = await this.keySet.verify(
         response,
         acceptedAlgorithms({ security: this.definition.security }, advertised),
-        'browser',
+        { origin: 'browser' },
       );
       const claims = parseJsonObject(Buffer.from(payload).toString('utf8'));
       return jarmParameters(claims, { provider, issuer, clientId });

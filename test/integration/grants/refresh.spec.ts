@@ -379,6 +379,21 @@ describe('who is refreshed', () => {
     expect(await grants.grant(grantId)).toMatchObject({ status: 'active' });
   });
 
+  it('E-101 waits for keys no longer than for the provider, and keeps what was issued', async () => {
+    const { grantId } = await grants.logIn();
+    await grants.provider.rotateKeys();
+    await grants.expire();
+    const before = await grants.grant(grantId);
+    grants.provider.fault('token', { kind: 'latency', ms: 1_200 });
+    grants.provider.fault('jwks', { kind: 'stall' });
+    const began = performance.now();
+    expect((await failureOf(grants.tokens.getAccessToken(grantId))).code).toBe('provider_unavailable');
+    expect(performance.now() - began).toBeLessThan(2_900);
+    const after = await grants.grant(grantId);
+    expect(after.status).toBe('active');
+    expect(after.refresh_token).not.toBe(before.refresh_token);
+  });
+
   it('A-096 is content without an ID token', async () => {
     const { grantId } = await grants.logIn();
     const [before] = await grants.database.query('select id_token from oauth_sessions');

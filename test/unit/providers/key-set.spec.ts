@@ -21,7 +21,7 @@ function setOf(published: object[]) {
     },
     () => state.now,
   );
-  return { state, verify: (jws: string, origin?: JwsOrigin) => keys.verify(jws, ['ES256'], origin) };
+  return { state, verify: (jws: string, origin?: JwsOrigin) => keys.verify(jws, ['ES256'], origin && { origin }) };
 }
 
 describe('a key set', () => {
@@ -101,6 +101,19 @@ describe('a key set', () => {
     state.now = 12_000;
     await verify(await second.sign());
     expect(state.fetches).toBe(3);
+  });
+
+  it('waits for keys no longer than its caller may, and fetches on for others', async () => {
+    const first = await key('1');
+    let come!: (text: string) => void;
+    const keys = new KeySet('p', () => new Promise<string>((resolve) => (come = resolve)));
+    const caller = new AbortController();
+    const impatient = keys.verify(await first.sign(), ['ES256'], { signal: caller.signal });
+    const patient = keys.verify(await first.sign(), ['ES256']);
+    caller.abort();
+    await expect(impatient).rejects.toMatchObject({ code: 'provider_unavailable' });
+    come(JSON.stringify({ keys: [first.jwk] }));
+    await patient;
   });
 
   it('E-098 tries each of several keys that might fit', async () => {
