@@ -4,7 +4,7 @@ import { leftHalfHash } from '../crypto/digest.js';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
 import { SIGNATURE_ALGORITHMS } from '../options/signature-algorithms.js';
 import { CLOCK_TOLERANCE } from './id-token.js';
-import type { KeySet } from './key-set.js';
+import type { JwsOrigin, KeySet } from './key-set.js';
 import { outline, ProviderError } from './provider-fault.js';
 import { parseJsonObject } from './strict-json.js';
 
@@ -24,6 +24,8 @@ export interface SignatureJudge {
   readonly definition: ResolvedProvider;
   readonly keySet: KeySet;
   readonly algorithms: readonly string[];
+  /** @defaultValue an answer to a login */
+  readonly origin?: JwsOrigin;
   /** Ends the wait for keys. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -36,13 +38,13 @@ export interface SignatureJudge {
  */
 export async function verifiedClaims(
   jwt: string,
-  { definition, keySet, algorithms, signal }: SignatureJudge,
+  { definition, keySet, algorithms, ...check }: SignatureJudge,
 ): Promise<{ claims: Record<string, unknown>; alg: string }> {
   const refuse = (reason: string): never => {
     throw new ProviderError('invalid_id_token', { provider: definition.name, cause: new Error(`JWT: ${reason}`) });
   };
   const mac = algorithms.length === 1 && algorithms[0] === 'HS256';
-  const { header, payload } = mac ? await verifyMac(jwt, definition) : await keySet.verify(jwt, algorithms, { signal });
+  const { header, payload } = mac ? await verifyMac(jwt, definition) : await keySet.verify(jwt, algorithms, check);
   // A token of another kind (access token, logout token) is none of ours, however well it is signed.
   if (header.typ !== undefined && !/^(application\/)?jwt$/i.test(header.typ)) refuse('"typ" names another kind');
   let claims: Record<string, unknown>;

@@ -14,10 +14,10 @@ const COOLDOWN = 10_000;
 const MAX_KEYS = 100;
 
 /**
- * Where a JWT comes from: the answer to a request of ours, a logout token, or a browser's hand. Anybody can send the last
- * two with a key that nobody has; each origin has its cooldown, so that they spend none but their own.
+ * Where a JWT comes from: the answer to a login or a refresh of ours, a logout token, or a browser's hand. Anybody can send
+ * the last two with a key that nobody has; each origin has its cooldown, so that they spend none but their own.
  */
-export type JwsOrigin = 'answer' | 'logout' | 'browser';
+export type JwsOrigin = 'answer' | 'refresh' | 'logout' | 'browser';
 
 /** How a JWS is checked. */
 export interface JwsCheck {
@@ -50,7 +50,7 @@ export class KeySet {
    * @param algorithms accepted values of `alg`
    * @returns the protected header and the payload's bytes
    * @throws {ProviderError} `invalid_id_token` when the signature, algorithm or key is wrong; `provider_unavailable` when
-   * an answer names an unknown key just after the keys were fetched for another, or the wait for keys is ended
+   * a refresh names an unknown key just after the keys were fetched for another, or the wait for keys is ended
    */
   async verify(
     jws: string,
@@ -82,8 +82,8 @@ export class KeySet {
       const unknown = error instanceof errors.JWKSNoMatchingKey;
       if (!(unknown || error instanceof errors.JWSSignatureVerificationFailed) || fresh) throw error;
       if (this.now() - (this.#lastForced.get(origin) ?? -Infinity) < COOLDOWN) {
-        if (!unknown || origin !== 'answer') throw error;
-        // Nothing is known about this key yet: no reason to throw away what came with it.
+        if (!unknown || origin !== 'refresh') throw error;
+        // Nothing is known about this key yet: no reason to throw away the refresh token that came with it.
         throw new ProviderError('provider_unavailable', { provider: this.provider, cause: outline(error) });
       }
       this.#lastForced.set(origin, this.now());

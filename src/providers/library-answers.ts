@@ -95,7 +95,9 @@ function verify(
   { definition, keySet }: AnswerJudge,
   { context: { signal } }: ProviderCall,
 ): ReturnType<typeof verifiedClaims> {
-  return verifiedClaims(jwt, { definition, keySet, algorithms: acceptedAlgorithms(definition, advertised), signal });
+  const algorithms = acceptedAlgorithms(definition, advertised);
+  // A refresh alone has a deadline of its caller's: that of its lease.
+  return verifiedClaims(jwt, { definition, keySet, algorithms, origin: signal ? 'refresh' : 'answer', signal });
 }
 
 function isJsonObject({ contentType, body }: DoorAnswer): boolean {
