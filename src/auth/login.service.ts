@@ -4,7 +4,7 @@ import { AccountService } from '../accounts/account.service.js';
 import { lockKey } from '../crypto/digest.js';
 import { randomToken } from '../crypto/random.js';
 import { Database } from '../database/database.service.js';
-import { identityLocks } from '../database/identity-locks.js';
+import { identityLocks, lockIdentities } from '../database/identity-locks.js';
 import type { Queryable } from '../database/queryable.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
@@ -174,16 +174,14 @@ export class LoginService {
     tx: Queryable,
     { ended, account_id: accountId, user_id: userId }: LoginWritten,
   ): Promise<string[]> {
-    if (ended && ended.account_id !== accountId) {
-      await tx.query('select pg_advisory_xact_lock($1::bigint)', [lockKey('sub', ended.issuer, ended.subject)]);
-    }
+    if (ended && ended.account_id !== accountId) await lockIdentities(tx, [{ ...ended, sid: null }]);
     if (ended && this.#endsGrants({ ended, account_id: accountId })) await this.grants.endUnneeded(tx, [ended]);
     const { maxPerUser } = this.options.session;
     if (maxPerUser === null) return [];
     const tooMany = await this.logins.oldest(tx, userId!, maxPerUser);
     if (tooMany.length === 0) return [];
     // A login of theirs that is just committing must be seen: its session needs the grant.
-    for (const key of identityLocks(...tooMany)) await tx.query('select pg_advisory_xact_lock($1::bigint)', [key]);
+    await lockIdentities(tx, tooMany);
     const crowdedOut = await this.logins.endOldest(tx, userId!, maxPerUser);
     await this.grants.endUnneeded(tx, crowdedOut);
     return crowdedOut.map(({ id }) => id);

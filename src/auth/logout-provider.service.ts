@@ -2,7 +2,7 @@
 import { Injectable } from '@nestjs/common';
 import { lockKey, sha256 } from '../crypto/digest.js';
 import { Database } from '../database/database.service.js';
-import { identityLocks } from '../database/identity-locks.js';
+import { lockIdentities } from '../database/identity-locks.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { GrantEnder } from '../grants/grant-ender.service.js';
@@ -113,8 +113,10 @@ export class ProviderLogout {
       if (hash && !(await this.logouts.remember(tx, { ...target, hash }))) return [];
       if (sub === null) {
         const subjects = await this.logouts.subjects(tx, target);
-        for (const key of identityLocks(...subjects.map((subject) => ({ issuer, subject, sid: null }))))
-          await tx.query('select pg_advisory_xact_lock($1::bigint)', [key]);
+        await lockIdentities(
+          tx,
+          subjects.map((subject) => ({ issuer, subject, sid: null })),
+        );
       }
       const sessions = await this.logouts.end(tx, target);
       // Refresh tokens issued for `offline_access` outlive the session (OIDC Back-Channel Logout §2.7).

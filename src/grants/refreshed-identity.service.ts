@@ -2,6 +2,7 @@
 import { Injectable } from '@nestjs/common';
 import { Sealer } from '../crypto/sealing.js';
 import { assertIdTokenClaims, CLOCK_TOLERANCE } from '../providers/id-token.js';
+import { unjudgedClaims } from '../providers/identity.js';
 import { ProviderError } from '../providers/provider-fault.js';
 import { idTokenContext } from './grant-sealing.js';
 import { GrantRepository, type GrantRow } from './grant.repository.js';
@@ -59,7 +60,7 @@ export class RefreshedIdentity {
     const stored = await this.grants.idTokens(grantId);
     const opened = stored.map(async ({ session_id: sessionId, id_token: sealed, sid, auth_time: authTime, origin }) => {
       const token = await this.sealer.open(idTokenContext(sessionId), sealed).catch(() => null);
-      const claims = token === null ? null : claimsOf(token);
+      const claims = token === null ? null : unjudgedClaims(token);
       // An ID token of a refresh may leave out when the person logged in; the session remembers it.
       const known = authTime === null ? {} : { auth_time: authTime };
       return claims === null ? null : { sessionId, sealed, sid, claims: { ...known, ...claims }, origin };
@@ -78,17 +79,6 @@ function belongs(claims: Claims, original: Claims): boolean {
     same('azp') &&
     !(Number(claims.iat) < Number(original.iat) - CLOCK_TOLERANCE)
   );
-}
-
-/** Claims of a token that was verified before it was stored; null for one that only its audience can read. */
-function claimsOf(token: string): Claims | null {
-  const parts = token.split('.');
-  if (parts.length !== 3) return null;
-  try {
-    return JSON.parse(Buffer.from(parts[1]!, 'base64url').toString('utf8')) as Claims;
-  } catch {
-    return null;
-  }
 }
 
 function refused(provider: string, reason: string, identityChanged: boolean): ProviderError {

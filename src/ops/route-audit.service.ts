@@ -69,7 +69,7 @@ export class RouteAudit implements OnApplicationBootstrap {
       ({ handler, policy, demands }) => `  ${[policy.padEnd(8), handler, ...demands].join(' ')}`,
     );
     const log = `${routes.length} handlers:\n${lines.join('\n')}`;
-    if (open.length > 0) this.#logger.warn(log);
+    if (faults.length > 0) this.#logger.warn(log);
     else this.#logger.log(log);
   }
 

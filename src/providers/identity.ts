@@ -42,14 +42,21 @@ export function isSubject(value: unknown): value is string {
   );
 }
 
-/** Whom an ID token says that it is about. Nothing of it is judged here: reason enough to spare a grant, and for nothing else. */
-export function claimedSubject(jwt: string): string | null {
+/** Claims of a JWT that is not judged here: it was before, or nothing is believed by it. Null for one that only its audience can read. */
+export function unjudgedClaims(jwt: string): Readonly<Record<string, unknown>> | null {
+  const parts = jwt.split('.');
+  if (parts.length !== 3) return null;
   try {
-    const claims = JSON.parse(Buffer.from(jwt.split('.')[1] ?? '', 'base64url').toString()) as { sub?: unknown } | null;
-    return isSubject(claims?.sub) ? claims.sub : null;
+    return JSON.parse(Buffer.from(parts[1]!, 'base64url').toString('utf8')) as Record<string, unknown> | null;
   } catch {
     return null;
   }
+}
+
+/** Whom an ID token says that it is about, be it true or not: reason enough to spare a grant, and for nothing else. */
+export function claimedSubject(jwt: string): string | null {
+  const sub = unjudgedClaims(jwt)?.sub;
+  return isSubject(sub) ? sub : null;
 }
 
 /**
