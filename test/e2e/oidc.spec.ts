@@ -103,7 +103,7 @@ describe('ID tokens', () => {
     expect(['invalid_id_token', 'invalid_userinfo']).toContain(code);
     // nothing is used before the ID token holds, and what was issued is taken back.
     expect(provider.requestsTo('userinfo')).toHaveLength(0);
-    await waitFor(() => provider.revocations.length > 0);
+    await waitFor(() => provider.revocations.length === 2);
   });
 
   it.each(FORGERIES)('%s refuses %s', async (_cases, _name, forgery) => {
