@@ -89,6 +89,8 @@ const WRITE_LOGIN = `
     insert into oauth_accounts (id, provider, issuer, subject, user_id, profile)
     select $5::uuid, $2::text, $3::text, $4::text, coalesce($6::text, $5::text), $7::jsonb
     where not exists (select 1 from logged_out)
+      -- a second try, after the connection was lost with the answer to the first
+      and not exists (select 1 from oauth_states where state_hash = $1::bytea and outcome = 'done')
       -- one that was disconnected meanwhile comes back as nobody's, and not as the user that it was
       and ($32::uuid is null or exists (select 1 from oauth_accounts known where known.id = $32::uuid))
     on conflict (issuer, subject) do update
@@ -161,10 +163,17 @@ const WRITE_LOGIN = `
     returning extract(epoch from expires_at - now())::double precision as seconds
   ), closed as (
     update oauth_states set outcome = 'done', replaced_hash = (select $27::bytea from ended) where state_hash = $1::bytea and exists (select 1 from session)
+  ), already as (
+    select s.account_id, s.user_id, a.created_at = a.last_login_at as first_login,
+           extract(epoch from s.expires_at - now())::double precision as seconds
+    from oauth_sessions s join oauth_accounts a on a.id = s.account_id where s.token_hash = $18::bytea
   )
   select exists (select 1 from logged_out) as logged_out,
-         (select id from account) as account_id, (select user_id from account) as user_id, (select first_login from account) as first_login,
-         (select seconds from session) as session_seconds, (select to_jsonb(ended) from ended) as ended,
+         coalesce((select id from account), (select account_id from already)) as account_id,
+         coalesce((select user_id from account), (select user_id from already)) as user_id,
+         coalesce((select first_login from account), (select first_login from already)) as first_login,
+         coalesce((select seconds from session), (select seconds from already)) as session_seconds,
+         (select to_jsonb(ended) from ended) as ended,
          exists (select 1 from account) and not exists (select 1 from granted) as apart`;
 
 const OLDEST = `
@@ -174,7 +183,10 @@ const OLDEST = `
 /** Writes logins. */
 @Injectable()
 export class LoginRepository {
-  /** Writes a login in one round trip. Call it under the locks of the identity, which make earlier commits visible. */
+  /**
+   * Writes a login in one round trip, and says the same when it is asked again. Call it under the locks of the identity,
+   * which make earlier commits visible.
+   */
   async write(tx: Queryable, { stateHash, oldTokenHash, account, grant, session }: LoginWrite): Promise<LoginWritten> {
     const [row] = await tx.query<LoginWritten & Record<string, unknown>>(WRITE_LOGIN, [
       stateHash, account.provider, account.issuer, account.subject, account.id, account.userId, JSON.stringify(account.profile),

@@ -14,6 +14,7 @@ import { BROWSER_COOKIE_MAX_AGE, serializeCookie } from '../sessions/cookies.js'
 import { SessionService } from '../sessions/session.service.js';
 import type { WebRequest } from '../sessions/web-request.js';
 import { stillSafe } from '../state/return-to.js';
+import type { PendingLogin } from '../state/state.service.js';
 import { LoginAnswerer, type VerifiedLogin } from '../strategy/login-answer.service.js';
 import { LoginStarter } from '../strategy/login-start.service.js';
 import { LoginPreparer } from './login-preparer.service.js';
@@ -30,7 +31,7 @@ export interface FinishedLogin {
 /** Longest user id, bytes of UTF-8: it is indexed, and an index row of Postgres takes 2,700. */
 const MAX_USER_ID_BYTES = 1_024;
 
-/** The account's grant must be left alone. Rolls the transaction back. */
+/** The account's grant must be left alone: nothing but the profile was written, if that. */
 class StandsApart extends OAuthError {
   constructor() {
     super('server_error');
@@ -107,7 +108,7 @@ export class LoginService {
     const { attempt, identity } = login;
     const { provider, pending } = attempt;
     const locks = [...(await this.#limitLock(write)), ...identityLocks(identity)];
-    return this.database.transaction(locks, async (tx) => {
+    const work = async (tx: Queryable): Promise<Written> => {
       const result = await this.logins.write(tx, write);
       if (result.apart) throw new StandsApart();
       // Less than a second: the cookie would be gone before it is used, and the browser go round in circles.
@@ -118,7 +119,18 @@ export class LoginService {
           cause: new Error('the session that was to be stepped up has ended meanwhile'),
         });
       return { write, written: { ...result, crowdedOut: await this.#endReplaced(tx, result) } };
-    });
+    };
+    return this.database.transaction(locks, work, { single: this.#isAllThereIs(pending, write) });
+  }
+
+  /** Whether nothing can follow the statement but its COMMIT: no other session ends, and none is refused for being short. */
+  #isAllThereIs({ intent }: PendingLogin, { oldTokenHash, session }: LoginWrite): boolean {
+    return (
+      intent === 'login' &&
+      oldTokenHash === null &&
+      session.ceiling === null &&
+      this.options.session.maxPerUser === null
+    );
   }
 
   /**

@@ -4,6 +4,7 @@ import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import type { Answered } from './answer-watch.js';
 import type { Deadline } from './deadline.js';
 import { isConnectionFault, isStaleStatement } from './faults.js';
+import type { Around } from './opening-query.js';
 import { PoolLine } from './pool-line.js';
 import { type Question, Sender, type Statement } from './sender.js';
 import type { TextRow } from './text-query.js';
@@ -69,6 +70,20 @@ export class Connections {
   ): Promise<QueryResult<Row>> {
     return new Promise((resolve, reject) => {
       this.#sender.send<Row>(client, statement, timeout, (error, result) => (error ? reject(error) : resolve(result!)));
+    });
+  }
+
+  /** Begins a transaction over a connection that was lent, with its first statement. @param timeout milliseconds */
+  open<Row extends QueryResultRow>(
+    client: PoolClient,
+    around: Around,
+    statement: Statement,
+    timeout: number,
+  ): Promise<QueryResult<Row>> {
+    return new Promise((resolve, reject) => {
+      this.#sender.open<Row>(client, around, statement, timeout, (error, result) =>
+        error ? reject(error) : resolve(result!),
+      );
     });
   }
 

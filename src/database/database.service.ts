@@ -101,14 +101,20 @@ export class Database implements Queryable, OnApplicationBootstrap {
   }
 
   /**
-   * Runs a transaction. The advisory locks are taken together with BEGIN, in one round trip, so that later statements
-   * judge under them (READ COMMITTED takes a new snapshot per statement). It is run again after a deadlock or
-   * serialization failure, and once when the connection was lost before COMMIT was sent, or had lost a prepared statement:
-   * then nothing was done.
+   * Runs a transaction. BEGIN and the advisory locks go with the first statement, in one round trip; each statement judges
+   * under the locks (READ COMMITTED takes a new snapshot per statement). It is run again after a deadlock or serialization
+   * failure, and once when the connection was lost before COMMIT was sent, or had lost a prepared statement: then nothing
+   * was done.
    * @param locks keys of `pg_advisory_xact_lock`, taken in the order given
+   * @param options.single the work is one statement, and COMMIT goes with it. When the connection is lost, nobody knows
+   * whether it was carried out, and it is run again: it must notice that itself, which the locks make certain
    */
-  transaction<T>(locks: readonly bigint[], work: (tx: Queryable) => Promise<T>): Promise<T> {
-    return this.#transactions.run(locks, work);
+  transaction<T>(
+    locks: readonly bigint[],
+    work: (tx: Queryable) => Promise<T>,
+    { single = false }: { single?: boolean } = {},
+  ): Promise<T> {
+    return this.#transactions.run(locks, work, single);
   }
 
   /** True when the pool reaches Postgres itself and not a transaction pooler: only then names and LISTEN mean anything. */

@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { PoolClient, QueryResult, QueryResultRow } from 'pg';
 import { type Answered, AnswerWatch } from './answer-watch.js';
+import { type Around, type MakeOpeningQuery, openingQueries } from './opening-query.js';
 import { type MakeTextQuery, textQueries, type TextRow } from './text-query.js';
 
 /** One statement as it is sent. */
@@ -21,6 +22,7 @@ export interface Question extends Statement {
 export class Sender {
   readonly #watch = new AnswerWatch();
   #textQuery: MakeTextQuery | undefined;
+  #openingQuery: MakeOpeningQuery | undefined;
 
   /** @param postgres the pg module, asked when it is needed: it exists only once the DataSource does */
   constructor(private readonly postgres: () => Pick<typeof pg, 'Query'>) {}
@@ -36,6 +38,19 @@ export class Sender {
     // pg tells of a value that it cannot send, and then once more of the answer to what it did send.
     const query = new (this.postgres().Query)(text, values && [...values], this.#watch.begin(timeout, done));
     client.query(Object.assign(query, { name }));
+  }
+
+  /** Begins a transaction under advisory locks with its first statement. @param timeout of all of it, milliseconds */
+  open<Row extends QueryResultRow>(
+    client: PoolClient,
+    around: Around,
+    { text, values, name }: Statement,
+    timeout: number,
+    done: Answered<QueryResult<Row>>,
+  ): void {
+    this.#openingQuery ??= openingQueries(this.postgres());
+    const told = this.#watch.begin(timeout, done) as Answered<QueryResult>;
+    client.query(Object.assign(this.#openingQuery(around, text, values && [...values], told), { name }));
   }
 
   /** Asks for texts. @param timeout milliseconds */

@@ -9,9 +9,6 @@ import type { Queryable } from './queryable.js';
 /** Attempts of a transaction that hit a deadlock or serialization failure. */
 const CONFLICT_ATTEMPTS = 3;
 
-/** Whatever the default of the database is: in another level, the lock's own statement would fix what all later ones see. */
-const BEGIN = 'begin isolation level read committed';
-
 /** One run of a transaction. */
 interface Transaction<T> {
   readonly locks: readonly bigint[];
@@ -19,13 +16,24 @@ interface Transaction<T> {
   readonly deadline: Deadline;
   /** Whether statements may be prepared. */
   readonly named: boolean;
-  /** Whether COMMIT was sent: from then on, nobody knows what a lost connection means. */
-  readonly progress: { committing: boolean };
+  /** Whether COMMIT goes with the first statement, which is the only one. */
+  readonly single: boolean;
+  readonly progress: Progress;
+}
+
+/** How far a run has come. */
+interface Progress {
+  /** BEGIN was sent, with the first statement. */
+  begun: boolean;
+  /** COMMIT was sent: from then on, nobody knows what a lost connection means. */
+  committing: boolean;
+  /** COMMIT was answered. */
+  ended: boolean;
 }
 
 /** Runs transactions. */
 export class Transactions {
-  /** @param timeout of each statement, and of getting a connection together with BEGIN; milliseconds */
+  /** @param timeout of each statement; getting a connection, the locks and the first one share one. Milliseconds */
   constructor(
     private readonly connections: Connections,
     private readonly names: PreparedNames,
@@ -33,24 +41,24 @@ export class Transactions {
   ) {}
 
   /** @throws {OAuthError} @see Database.transaction */
-  async run<T>(locks: readonly bigint[], work: (tx: Queryable) => Promise<T>): Promise<T> {
+  async run<T>(locks: readonly bigint[], work: (tx: Queryable) => Promise<T>, single: boolean): Promise<T> {
     const deadline = new Deadline(this.timeout);
     let lost = false;
     let named = true;
     for (let attempt = 1; ; attempt++) {
-      const progress = { committing: false };
+      const progress = { begun: false, committing: false, ended: false };
       try {
         return await this.connections.lend(deadline, (client) =>
-          this.#once(client, { locks, work, deadline, named, progress }),
+          this.#once(client, { locks, work, deadline, named, single, progress }),
         );
       } catch (error) {
         if (isConflict(error) && attempt < CONFLICT_ATTEMPTS) continue;
-        if (!lost && isConnectionFault(error) && !progress.committing && deadline.left > 0) {
+        if (!lost && isConnectionFault(error) && (single || !progress.committing) && deadline.left > 0) {
           lost = true;
           continue;
         }
         // The next connection may have lost its statements as well: the second run prepares none, so there is no third.
-        if (named && isStaleStatement(error) && !progress.committing) {
+        if (named && isStaleStatement(error)) {
           named = false;
           continue;
         }
@@ -59,17 +67,16 @@ export class Transactions {
     }
   }
 
-  async #once<T>(client: PoolClient, { locks, work, deadline, named, progress }: Transaction<T>): Promise<T> {
-    const take = locks.map((key) => `; select pg_advisory_xact_lock(${key})`).join('');
+  async #once<T>(client: PoolClient, transaction: Transaction<T>): Promise<T> {
+    const { work, progress } = transaction;
     try {
-      // Getting a connection and beginning share one allowance; from here on the server has shown that it lives.
-      await this.connections.send(client, { text: `${BEGIN}${take}` }, deadline.forStatement);
-      const result = await work(this.#over(client, named));
+      const result = await work(this.#over(client, transaction));
+      if (!progress.begun || progress.ended) return result;
       progress.committing = true;
       await this.connections.send(client, { text: 'commit' }, this.timeout);
       return result;
     } catch (error) {
-      if (!isConnectionFault(error))
+      if (progress.begun && !progress.ended && !isConnectionFault(error))
         await this.connections
           .send(client, { text: 'rollback' }, this.timeout)
           .catch(() => this.connections.giveUp(client));
@@ -77,15 +84,22 @@ export class Transactions {
     }
   }
 
-  #over(client: PoolClient, named: boolean): Queryable {
+  #over<T>(client: PoolClient, { locks, deadline, named, single, progress }: Transaction<T>): Queryable {
     return {
       query: async <Row extends QueryResultRow>(
         text: string,
         values: readonly unknown[] = [],
         { prepared }: { prepared?: boolean } = {},
       ) => {
-        const name = named && prepared ? this.names.ifKnown(text) : undefined;
-        return (await this.connections.send<Row>(client, { text, values, name }, this.timeout)).rows;
+        const statement = { text, values, name: named && prepared ? this.names.ifKnown(text) : undefined };
+        if (progress.ended) throw new Error('a single statement was announced, and this is the second one');
+        if (progress.begun) return (await this.connections.send<Row>(client, statement, this.timeout)).rows;
+        progress.begun = true;
+        progress.committing = single;
+        const around = { locks, commits: single };
+        const { rows } = await this.connections.open<Row>(client, around, statement, deadline.forStatement);
+        progress.ended = single;
+        return rows;
       },
     };
   }

@@ -1,10 +1,12 @@
 // Statements and transactions over the application's pool, when something is wrong with them, the pool or the server.
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { DataSource } from 'typeorm';
 import { Database } from '../../src/database/database.service.js';
+import type { Queryable } from '../../src/database/queryable.js';
+import { OAuthError } from '../../src/errors/oauth-error.js';
 import type { ResolvedOptions } from '../../src/options/resolve-options.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
@@ -53,14 +55,91 @@ describe('the database', () => {
   });
   afterEach(() => pool.end());
 
-  it('sends nothing of a transaction that could not begin: it would stand by itself', async () => {
-    const cancelled = Object.assign(new Error('canceling statement due to user request'), { code: '57014' });
-    const sent: Sent[] = [];
-    pool.on('connect', (client) => watch(client, sent, (text) => (text.startsWith('begin') ? cancelled : undefined)));
-    const write = databaseOver(pool).transaction([1n], (tx) => tx.query('insert into done values (1)'));
-    await expect(write).rejects.toMatchObject({ code: 'database_unavailable' });
-    expect(sent.filter(({ text }) => text.startsWith('insert'))).toEqual([]);
+  it('begins a transaction, takes its locks and runs its first statement in one flight, up to one Sync', async () => {
+    const sent: string[] = [];
+    const client = await pool.connect();
+    const { stream } = (client as unknown as { connection: { stream: { write: (chunk: Buffer) => boolean } } })
+      .connection;
+    const write = stream.write.bind(stream);
+    stream.write = (chunk) => {
+      sent.push(chunk.toString('latin1', 0, 1));
+      return write(chunk);
+    };
+    client.release();
+    const rows = await databaseOver(pool).transaction([1n, 2n], async (tx) => {
+      const held = await tx.query<{ key: number }>(
+        `select objid::integer as key from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() order by 1`,
+      );
+      return [held, await tx.query('insert into done values ($1::integer) returning id', [3])];
+    });
+    expect(rows).toEqual([[{ key: 1 }, { key: 2 }], [{ id: 3 }]]);
+    // Parse, Bind and Execute of BEGIN; Parse, then Bind and Execute of each lock; the statement, with Describe; Sync.
+    expect(sent.join('')).toMatch(/^PBEPBEBEPBDESPBDESQ$/);
+  });
+
+  it('runs nothing of a transaction that did not get its locks: it would stand by itself', async () => {
+    const holder = new pg.Client({ connectionString: server.url });
+    await holder.connect();
+    await holder.query('select pg_advisory_lock(1)');
+    await pool.end();
+    pool = new pg.Pool({ connectionString: server.url, max: 1, options: '-c lock_timeout=50' });
+    const database = databaseOver(pool);
+    const write = () =>
+      database.transaction([1n], (tx) => tx.query('insert into done values ($1::integer)', [1], { prepared: true }));
+    await expect(write()).rejects.toMatchObject({ code: 'database_unavailable' });
+    await holder.end();
     expect(await server.query('select 1 from done')).toEqual([]);
+    await write();
+    expect(await server.query('select 1 from done')).toHaveLength(1);
+    expect(pool.totalCount).toBe(1);
+  });
+
+  it('commits a single statement in the same flight, and asks again when the answer is lost', async () => {
+    let lost = 0;
+    pool.on('connect', (client) => {
+      const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+      const write = stream.write.bind(stream);
+      stream.write = (chunk: Buffer | string) => {
+        if (lost === 0 && chunk.includes('commit')) {
+          lost++;
+          stream.removeAllListeners('data');
+          // The server has long committed by then.
+          setTimeout(() => stream.destroy(Object.assign(new Error('reset'), { code: 'ECONNRESET' })), 100);
+        }
+        return write(chunk);
+      };
+    });
+    const once = 'insert into done select 5 where not exists (select 1 from done where id = 5) returning id';
+    const database = databaseOver(pool);
+    expect(await database.transaction([1n], (tx) => tx.query(once), { single: true })).toEqual([]);
+    expect(lost).toBe(1);
+    expect(await server.query('select id from done')).toEqual([{ id: 5 }]);
+  });
+
+  it('a single statement that fails is undone, what throws after it is not, and a second one is refused', async () => {
+    const database = databaseOver(pool);
+    const insert = 'insert into done values ($1::integer) returning 1 / ($1::integer - 1) as one';
+    const single = (work: (tx: Queryable) => Promise<unknown>) => database.transaction([1n], work, { single: true });
+    await expect(single((tx) => tx.query(insert, [1]))).rejects.toMatchObject({ code: 'server_error' });
+    expect(await server.query('select id from done')).toEqual([]);
+    const thrown = single(async (tx) => {
+      await tx.query(insert, [2]);
+      throw new OAuthError('not_found');
+    });
+    await expect(thrown).rejects.toMatchObject({ code: 'not_found' });
+    const two = single(async (tx) => {
+      await tx.query(insert, [3]);
+      await tx.query(insert, [4]);
+    });
+    await expect(two).rejects.toMatchObject({ code: 'server_error' });
+    expect(await server.query('select id from done order by id')).toEqual([{ id: 2 }, { id: 3 }]);
+  });
+
+  it('sends nothing for a transaction that asks nothing', async () => {
+    const sent: Sent[] = [];
+    pool.on('connect', (client) => watch(client, sent));
+    expect(await databaseOver(pool).transaction([1n], () => Promise.resolve('nothing'))).toBe('nothing');
+    expect(sent).toEqual([]);
   });
 
   it('leaves a statement the time that is left after the wait for a connection', async () => {
