@@ -1,4 +1,5 @@
 // Questions that are answered together by one query.
+import { OAuthError } from '../errors/oauth-error.js';
 
 /** Most questions in one query: small enough that one batch is read while the next is being looked up. */
 const MAX_BATCH = 32;
@@ -24,8 +25,14 @@ export class LookupQueue<Asked extends Waiter<never>> {
   #waiting: Asked[] = [];
   #inFlight = 0;
 
-  /** @param send answers a batch. Requests wait for this most, so it makes no promises */
-  constructor(private readonly send: (batch: Asked[], done: Done) => void) {}
+  /**
+   * @param send answers a batch. Requests wait for this most, so it makes no promises
+   * @param patience milliseconds for which a question may be kept back; asked when it is needed
+   */
+  constructor(
+    private readonly send: (batch: Asked[], done: Done) => void,
+    private readonly patience: () => number,
+  ) {}
 
   /** True while nobody waits for an answer. */
   get isIdle(): boolean {
@@ -37,11 +44,15 @@ export class LookupQueue<Asked extends Waiter<never>> {
     this.#waiting.push(asked);
   }
 
-  /** Sends what was added, as far as there is room; the rest goes out as places come free. */
+  /**
+   * Sends what was added, as far as there is room; the rest goes out as places come free. Who was kept back for too long
+   * fails: where more is asked than the database answers, the queue would grow, and everybody wait longer than the one before.
+   */
   flush(): void {
     while (this.#waiting.length > 0 && this.#inFlight < MAX_IN_FLIGHT) {
+      const batch = this.#inTime(this.#waiting.splice(0, MAX_BATCH));
+      if (batch.length === 0) continue;
       this.#inFlight++;
-      const batch = this.#waiting.splice(0, MAX_BATCH);
       const done: Done = (error) => {
         if (error !== undefined) for (const asked of batch) asked.reject(error);
         this.#inFlight--;
@@ -54,5 +65,14 @@ export class LookupQueue<Asked extends Waiter<never>> {
         done(fault);
       }
     }
+  }
+
+  #inTime(asked: Asked[]): Asked[] {
+    const earliest = performance.now() - this.patience();
+    const isLate = ({ since }: Asked): boolean => since < earliest;
+    if (!asked.some(isLate)) return asked;
+    const cause = new Error('timeout exceeded while waiting for a lookup');
+    for (const late of asked.filter(isLate)) late.reject(new OAuthError('database_unavailable', { cause }));
+    return asked.filter((each) => !isLate(each));
   }
 }

@@ -28,8 +28,14 @@ interface Checking extends Reading {
 @Injectable()
 export class SessionLookup {
   readonly #turn = new Turn<Question>((questions) => this.#begin(questions));
-  readonly #reading = new LookupQueue<Reading>((batch, done) => this.#read(batch, done));
-  readonly #checking = new LookupQueue<Checking>((batch, done) => this.#check(batch, done));
+  readonly #reading = new LookupQueue<Reading>(
+    (batch, done) => this.#read(batch, done),
+    () => this.options.databaseTimeout,
+  );
+  readonly #checking = new LookupQueue<Checking>(
+    (batch, done) => this.#check(batch, done),
+    () => this.options.databaseTimeout,
+  );
 
   constructor(
     private readonly lookups: LookupRepository,

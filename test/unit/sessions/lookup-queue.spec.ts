@@ -24,7 +24,10 @@ describe('the queue of lookups', () => {
 
   beforeEach(() => {
     sent = [];
-    queue = new LookupQueue((batch, done) => sent.push({ batch, done, fail: done }));
+    queue = new LookupQueue(
+      (batch, done) => sent.push({ batch, done, fail: done }),
+      () => 1_000,
+    );
   });
 
   const ask = (key: string) =>
@@ -48,6 +51,24 @@ describe('the queue of lookups', () => {
     expect(sizes()).toEqual([32, 32, 32, 32, 2]);
     answer(sent[4]!);
     expect(await answers).toEqual(Array.from({ length: 130 }, (_, index) => String(index)));
+  });
+
+  it('fails who was kept back for too long, and sends the others', async () => {
+    for (let each = 0; each < 3; each++) {
+      for (let asked = 0; asked < 32; asked++) void ask('first');
+      await turn();
+    }
+    const waiting = (ago: number) =>
+      new Promise<string>((resolve, reject) => {
+        queue.add({ key: String(ago), since: performance.now() - ago, resolve, reject });
+      });
+    const late = Array.from({ length: 40 }, () => waiting(1_001).catch((error: { code?: string }) => error.code));
+    void waiting(500);
+    queue.flush();
+    expect(sizes()).toEqual([32, 32, 32]);
+    sent[0]!.done();
+    expect(await Promise.all(late)).toEqual(late.map(() => 'database_unavailable'));
+    expect(sent.slice(3).map(({ batch }) => batch.map(({ key }) => key))).toEqual([['500']]);
   });
 
   it('never adds to a batch that was sent, for the same session neither', async () => {
