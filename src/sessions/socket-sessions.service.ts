@@ -15,8 +15,14 @@ interface Socket {
   terminate?(): void;
   removeAllListeners?(event: string): void;
   once?(event: string, listener: () => void): void;
+  /** socket.io */
+  disconnected?: boolean;
+  /** ws */
+  readyState?: number;
 }
 
+/** State of a socket of ws that is closed and says so no more. */
+const CLOSED = 3;
 /** Close code of ws for a refused or ended session: policy violation (RFC 6455 §7.4.1). */
 const POLICY_VIOLATION = 1008;
 /** Time for a client of ws to answer the close, milliseconds. */
@@ -52,6 +58,8 @@ export class SocketSessions {
     // From now on, for a socket may leave before its session is found: nobody would take it off the watch again.
     const left = new AbortController();
     socket.once?.(socket.disconnect ? 'disconnect' : 'close', () => left.abort());
+    // The gateway may have waited for something of its own before.
+    if (socket.disconnected === true || socket.readyState === CLOSED) return null;
     const session = await this.#sessionOf(client).catch(() => null);
     if (left.signal.aborted) return null;
     if (!session) {

@@ -281,6 +281,15 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
     expect(closed).toBe(0);
   });
 
+  it.each([
+    ['ws', { readyState: WebSocket.CLOSED, close: (): void => undefined }],
+    ['socket.io', { disconnected: true, disconnect: (): void => undefined }],
+  ])('%s: knows no socket that had left before its gateway asked', async (_, socket) => {
+    const { cookie } = await login();
+    const sockets = withIo.app.get(SocketSessions);
+    expect(await sockets.accept(Object.assign(new EventEmitter(), socket), { headers: { cookie } })).toBeNull();
+  });
+
   it('E-072 ws: a gateway that never showed the guard a handshake is denied', async () => {
     const { cookie } = await login();
     const entered = ChatGateway.entered;
