@@ -11,6 +11,9 @@ import { isAuthRoute } from '../state/return-to.js';
 
 /** Metadata by which Nest marks handlers of HTTP and GraphQL. */
 const REQUEST_MARKS = ['path', 'graphql:resolver_type'];
+/** What a federation enters a subgraph by. No guard reaches it but where guards are among the `fieldResolverEnhancers`. */
+const REFERENCE_MARKS = ['graphql:resolve_reference'];
+const GRAPHQL_OPTIONS = 'GqlModuleOptions';
 /**
  * Those of WebSocket and microservices. A global guard may not reach them: gateways of Nest 11 have none, nor has a
  * microservice of a hybrid application that does not inherit its configuration.
@@ -25,6 +28,11 @@ export interface AuditedRoute {
   readonly policy: 'session' | 'public' | 'open';
   /** Scopes, freshness and context classes that are demanded besides. */
   readonly demands: readonly string[];
+}
+
+/** What is known of the options of a GraphQL module. */
+interface GraphQlOptions {
+  readonly fieldResolverEnhancers?: readonly string[];
 }
 
 /** Audits the routes. */
@@ -57,7 +65,11 @@ export class RouteAudit implements OnApplicationBootstrap {
     const open = routes.filter(({ policy }) => policy === 'open');
     const hint = this.#guardsRequests() ? '; a global guard does not count for messages: put it on the class' : '';
     const faults = [
-      ...open.map(({ handler }) => `${handler} is neither guarded by SessionGuard nor marked @Public()${hint}`),
+      ...open.map(({ handler, isUnreached }) =>
+        isUnreached
+          ? `${handler} is not marked @Public(), and no guard reaches it; give GraphQLModule fieldResolverEnhancers: ['guards']`
+          : `${handler} is neither guarded by SessionGuard nor marked @Public()${hint}`,
+      ),
       ...routes
         .filter(({ contradictory }) => contradictory)
         .map(
@@ -78,9 +90,10 @@ export class RouteAudit implements OnApplicationBootstrap {
     return this.#inspect().map(({ handler, policy, demands }) => ({ handler, policy, demands }));
   }
 
-  #inspect(): (AuditedRoute & { readonly contradictory: boolean })[] {
+  #inspect(): (AuditedRoute & { readonly contradictory: boolean; readonly isUnreached: boolean })[] {
     const scanner = new MetadataScanner();
     const everywhere = this.#guardsRequests();
+    const onFields = this.#guardsFields();
     const types = new Set<new (...args: never[]) => object>();
     for (const module of this.modules.values())
       for (const { metatype, instance } of [...module.controllers.values(), ...module.providers.values()])
@@ -91,12 +104,16 @@ export class RouteAudit implements OnApplicationBootstrap {
       scanner.getAllMethodNames(type.prototype as object).flatMap((name) => {
         const handler = (type.prototype as Record<string, unknown>)[name] as object;
         const isMessage = isMarked(handler, MESSAGE_MARKS);
-        if (!isMessage && !isMarked(handler, REQUEST_MARKS)) return [];
+        const isReference = isMarked(handler, REFERENCE_MARKS);
+        if (!isMessage && !isReference && !isMarked(handler, REQUEST_MARKS)) return [];
         const { open, scopes, maxAge, acrValues } = policyOf(handler, type);
-        const guarded = (everywhere && !isMessage) || [...guardsOf(type), ...guardsOf(handler)].some(isSessionGuard);
+        const guarded =
+          (!isReference || onFields) &&
+          ((everywhere && !isMessage) || [...guardsOf(type), ...guardsOf(handler)].some(isSessionGuard));
         return [
           {
             handler: `${type.name}.${name}`,
+            isUnreached: isReference && !onFields,
             contradictory: contradictsItself(handler),
             policy: open ? ('public' as const) : guarded ? ('session' as const) : ('open' as const),
             demands: [
@@ -117,6 +134,13 @@ export class RouteAudit implements OnApplicationBootstrap {
       ...this.application.getGlobalGuards(),
       ...this.application.getGlobalRequestGuards().map(({ metatype }) => metatype),
     ].some(isSessionGuard);
+  }
+
+  /** Whether guards reach what resolves fields and references, in every GraphQL module. */
+  #guardsFields(): boolean {
+    return [...this.modules.values()]
+      .map(({ providers }) => providers.get(GRAPHQL_OPTIONS)?.instance as GraphQlOptions | undefined)
+      .every((options) => !options || (options.fieldResolverEnhancers?.includes('guards') ?? false));
   }
 }
 

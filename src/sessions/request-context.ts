@@ -14,9 +14,15 @@ export function requestOf(context: ExecutionContext): WebRequest | null {
   if (kind === 'http') return firstOf(context.getArgByIndex<unknown>(0));
   if (kind === 'ws') return handshakeOf(context.switchToWs().getClient<object>());
   if (kind !== 'graphql') return null;
-  const scope = context.getArgs()[2] as { req?: { extra?: Upgraded }; request?: unknown; extra?: Upgraded } | undefined;
+  const scope = scopeOf<{ req?: { extra?: Upgraded }; request?: unknown; extra?: Upgraded }>(context);
   // Over a socket, Nest's own context has what graphql-ws knows of the connection as `req`.
   return firstOf(scope?.req, scope?.request, scope?.extra?.request, scope?.req?.extra?.request);
+}
+
+/** The context of a GraphQL operation. What resolves references of a federation is called without arguments of a field before it. */
+function scopeOf<Scope>(context: ExecutionContext): Scope | undefined {
+  const values = context.getArgs<unknown[]>();
+  return values[values.length === 3 ? 1 : 2] as Scope | undefined;
 }
 
 /** The first that is a request. */
@@ -30,7 +36,7 @@ export function responseOf(context: ExecutionContext): unknown {
   const kind: string = context.getType();
   if (kind === 'http') return context.getArgByIndex<unknown>(1);
   if (kind !== 'graphql') return undefined;
-  const scope = context.getArgByIndex<{ req?: { res?: unknown }; res?: unknown; reply?: unknown } | undefined>(2);
+  const scope = scopeOf<{ req?: { res?: unknown }; res?: unknown; reply?: unknown }>(context);
   // Nest gives resolvers the request alone unless told otherwise; Express keeps the response there.
   return scope?.res ?? scope?.reply ?? scope?.req?.res;
 }

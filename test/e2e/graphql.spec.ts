@@ -1,12 +1,17 @@
 import { ApolloDriver, type ApolloDriverConfig } from '@nestjs/apollo';
 import { Controller, UseGuards } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
 import {
   AbstractGraphQLDriver,
+  Field,
   type GqlModuleOptions,
   GqlSubscriptionService,
   GraphQLModule,
   Mutation,
+  ObjectType,
+  Parent,
   Query,
+  ResolveReference,
   Resolver,
 } from '@nestjs/graphql';
 import { ClientProxyFactory, MessagePattern, type MicroserviceOptions, Transport } from '@nestjs/microservices';
@@ -70,6 +75,23 @@ class MadeResolver {
 class GivenResolver {
   @Query(() => String) given(): string {
     return 'given';
+  }
+}
+
+@ObjectType('Thing')
+class Thing {
+  @Field(() => String) id!: string;
+}
+
+/** A federation enters it by references. */
+@Resolver(() => Thing)
+@UseGuards(SessionGuard)
+class ThingResolver {
+  @Query(() => Thing) thing(): Thing {
+    return { id: 'mine' };
+  }
+  @ResolveReference() refer(@Parent() reference: Thing, @CurrentUser('subject') subject?: string): Thing {
+    return { id: `${reference.id} of ${subject}` };
   }
 }
 
@@ -265,5 +287,57 @@ describe.each(platforms)('other contexts on %s', (platform) => {
     await expect(firstValueFrom(client.send('sum', { headers: { cookie } }))).rejects.toBeDefined();
     expect(entered).toBe(0);
     client.close();
+  });
+});
+
+describe.each([[undefined], [['guards' as const]]])('a federation, with %p on fields', (enhancers) => {
+  let database: TestDatabase;
+  let provider: FakeProvider;
+  let app: RunningApp;
+
+  beforeAll(async () => {
+    [database, provider] = await Promise.all([createTestDatabase(), FakeProvider.start()]);
+    app = await startApp({
+      database: database.url,
+      providers: [oidcOf(provider)],
+      imports: [
+        GraphQLModule.forRoot<ApolloDriverConfig>({
+          driver: ApolloDriver,
+          autoSchemaFile: true,
+          ...(enhancers ? { fieldResolverEnhancers: enhancers } : {}),
+        }),
+      ],
+      nestProviders: [ThingResolver],
+      controllers: [MeController],
+    });
+  });
+  afterAll(async () => {
+    await app?.close();
+    await provider?.close();
+    await database?.drop();
+  });
+
+  /** Calls what Nest gives to a federation's schema, as `@apollo/subgraph` does for `_entities`. */
+  const refer = async (cookie: string): Promise<Thing> => {
+    const explorer = [...app.app.get(ModulesContainer).values()]
+      .flatMap(({ providers }) => [...providers.values()])
+      .find(({ name }) => name === 'ResolversExplorerService')!.instance as {
+      explore(): { Thing: { __resolveReference(reference: Thing, context: object, info: object): Promise<Thing> } };
+    };
+    const request = { headers: { cookie }, method: 'POST' };
+    return explorer.explore().Thing.__resolveReference({ id: 'yours' }, { req: request }, {});
+  };
+
+  it('E-072 GraphQL: references are guarded where the audit says so, and only there', async () => {
+    const found = app.app
+      .get(RouteAudit)
+      .list()
+      .find(({ handler }) => handler === 'ThingResolver.refer');
+    expect(found?.policy).toBe(enhancers ? 'session' : 'open');
+    if (!enhancers) return expect(await refer('')).toEqual({ id: 'yours of undefined' });
+    await expect(refer('')).rejects.toMatchObject({ code: 'unauthenticated' });
+    const agent = new UserAgent();
+    await agent.navigate(`${app.url}/auth/fake/login?returnTo=/me`);
+    expect(await refer(`oauth_session=${agent.cookie('oauth_session')}`)).toEqual({ id: 'yours of user-1' });
   });
 });
