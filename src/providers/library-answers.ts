@@ -13,7 +13,7 @@ import {
 import type { KeySet } from './key-set.js';
 import type { ProviderCall } from './provider-call.js';
 import { parseJsonObject } from './strict-json.js';
-import { copiedHeaders, ParsedResponse, regularTokenResponse } from './token-response.js';
+import { copiedHeaders, headersBesideError, ParsedResponse, regularTokenResponse } from './token-response.js';
 
 /** A request of the library, and the operation that it belongs to. */
 export interface LibraryRequest {
@@ -51,10 +51,13 @@ export async function answerLibrary({ url, options, call }: LibraryRequest, judg
     return answerTokens(answer, call, judge);
   if (answer.contentType === 'application/jwt' && answer.status === 200) return answerUserinfo(answer, call, judge);
   // The library reads JSON whatever the content type says. What is no strict JSON object is no body at all.
-  const body = answer.status < 300 && !isJsonObject(answer) ? null : answer.body;
+  const json = jsonObject(answer);
+  const body = answer.status < 300 && json === null ? null : answer.body;
+  // Where a client authenticates itself, by a form, errors are named in the body (RFC 6749 §5.2), else by a challenge.
+  const named = options.body instanceof URLSearchParams && typeof json?.error === 'string';
   return new Response(body && body.length > 0 ? new Uint8Array(body) : null, {
     status: answer.status,
-    headers: copiedHeaders(answer.headers),
+    headers: named ? headersBesideError(answer.headers) : copiedHeaders(answer.headers),
   });
 }
 
@@ -100,12 +103,11 @@ function verify(
   return verifiedClaims(jwt, { definition, keySet, algorithms, origin: signal ? 'refresh' : 'answer', signal });
 }
 
-function isJsonObject({ contentType, body }: DoorAnswer): boolean {
-  if (contentType !== 'application/json') return false;
+function jsonObject({ contentType, body }: DoorAnswer): Record<string, unknown> | null {
+  if (contentType !== 'application/json') return null;
   try {
-    parseJsonObject(body.toString('utf8'));
-    return true;
+    return parseJsonObject(body.toString('utf8'));
   } catch {
-    return false;
+    return null;
   }
 }

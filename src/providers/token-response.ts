@@ -118,10 +118,17 @@ function headersOfTokens(given: Headers): Record<string, string> {
   return { 'content-type': 'application/json', ...(nonce === null ? {} : { 'dpop-nonce': nonce }) };
 }
 
-/** Keeps the other headers: `DPoP-Nonce` and `WWW-Authenticate` matter to the library. */
+/** Keeps the other headers: `DPoP-Nonce` matters to the library. */
 function jsonHeaders(given: Headers): Headers {
-  const headers = copiedHeaders(given);
+  const headers = headersBesideError(given);
   headers.set('content-type', 'application/json');
+  return headers;
+}
+
+/** As {@link copiedHeaders}, beside a body that names its error: seeing a challenge, the library would not read that. */
+export function headersBesideError(given: Headers): Headers {
+  const headers = copiedHeaders(given);
+  headers.delete('www-authenticate');
   return headers;
 }
 

@@ -130,6 +130,21 @@ describe('token answers', () => {
     expect(await bench.login()).toMatchObject({ subject: null, code: 'client_rejected' });
   });
 
+  it.each(['code', 'par'] as const)(
+    'A-038 recognises it at %s beside a challenge (RFC 6749 §5.2)',
+    async (endpoint) => {
+      await using pushing = await LoginBench.start({ client: { par: true } });
+      pushing.provider.fault(endpoint, {
+        kind: 'status',
+        status: 401,
+        contentType: 'application/json',
+        headers: { 'www-authenticate': 'Basic realm="tokens"' },
+        body: '{"error":"invalid_client"}',
+      });
+      expect(await pushing.login()).toMatchObject({ subject: null, code: 'client_rejected' });
+    },
+  );
+
   it.each<[unknown, number | null]>([
     ['3600', 3600],
     [undefined, null],

@@ -114,6 +114,23 @@ describe('a refresh', () => {
     expect((await one.agent.fetch(`${grants.app.url}/me`)).status).toBe(200);
   });
 
+  it.each([
+    ['invalid_client', 'client_rejected', 'active'],
+    ['invalid_grant', 'reauth_required', 'reauth_required'],
+  ])('E-030 hears %s also where the header names a challenge (RFC 6749 §5.2)', async (error, code, status) => {
+    const { grantId } = await grants.logIn();
+    grants.provider.fault('refresh', {
+      kind: 'status',
+      status: 401,
+      contentType: 'application/json',
+      headers: { 'www-authenticate': 'Basic realm="tokens"' },
+      body: JSON.stringify({ error }),
+    });
+    await grants.expire();
+    expect((await failureOf(grants.tokens.getAccessToken(grantId))).code).toBe(code);
+    expect((await grants.grant(grantId)).status).toBe(status);
+  });
+
   it('E-014 E-031 keeps the refresh token through 5xx and 429, waits as told, and serves a token that is still valid', async () => {
     const { grantId } = await grants.logIn();
     grants.provider.fault('refresh', { kind: 'status', status: 500, times: 1 });
