@@ -43,8 +43,8 @@ export async function verifiedClaims(
   const refuse = (reason: string): never => {
     throw new ProviderError('invalid_id_token', { provider: definition.name, cause: new Error(`JWT: ${reason}`) });
   };
-  const mac = algorithms.length === 1 && algorithms[0] === 'HS256';
-  const { header, payload } = mac ? await verifyMac(jwt, definition) : await keySet.verify(jwt, algorithms, check);
+  const mac = isMac(algorithms);
+  const { header, payload } = await verifiedSignature(jwt, { definition, keySet, algorithms, ...check });
   // A token of another kind (access token, logout token) is none of ours, however well it is signed.
   if (header.typ !== undefined && !/^(application\/)?jwt$/i.test(header.typ)) refuse('"typ" names another kind');
   let claims: Record<string, unknown>;
@@ -56,6 +56,17 @@ export async function verifiedClaims(
   // Each of several recipients of a MAC could have made it.
   if (mac && Array.isArray(claims.aud)) refuse('a list of audiences and a MAC do not go together');
   return { claims, alg: header.alg };
+}
+
+/**
+ * Checks the signature of a JWT of a provider, or its MAC where that was chosen, and nothing else.
+ * @throws {ProviderError} `invalid_id_token`; `provider_unavailable` when keys cannot be had
+ */
+export async function verifiedSignature(
+  jwt: string,
+  { definition, keySet, algorithms, ...check }: SignatureJudge,
+): ReturnType<KeySet['verify']> {
+  return isMac(algorithms) ? verifyMac(jwt, definition) : keySet.verify(jwt, algorithms, check);
 }
 
 /**
@@ -91,12 +102,17 @@ export function assertUserinfoParties(
   });
 }
 
+/** HMAC is never among others. */
+function isMac(algorithms: readonly string[]): boolean {
+  return algorithms.length === 1 && algorithms[0] === 'HS256';
+}
+
 async function verifyMac(jwt: string, { name: provider, clientSecret }: ResolvedProvider) {
   try {
     const { alg, crit } = decodeProtectedHeader(jwt);
     if (alg !== 'HS256' || crit !== undefined) throw new Error('only plain HS256 is accepted here');
     const verified = await compactVerify(jwt, Buffer.from(clientSecret ?? '', 'utf8'), { algorithms: ['HS256'] });
-    return { header: verified.protectedHeader, payload: verified.payload };
+    return { header: { ...verified.protectedHeader, alg }, payload: verified.payload };
   } catch (error) {
     throw new ProviderError('invalid_id_token', { provider, cause: outline(error) });
   }

@@ -8,7 +8,7 @@ import { assertIdTokenClaims } from './id-token.js';
 import { identify } from './identify.js';
 import type { Identity } from './identity.js';
 import { type Issued, issuedBy } from './issued.js';
-import { acceptedAlgorithms } from './id-token-signature.js';
+import { acceptedAlgorithms, verifiedSignature } from './id-token-signature.js';
 import { type JarmParameters, jarmParameters } from './jarm.js';
 import type { CallContext } from './provider-call.js';
 import { ProviderConnection } from './provider-connection.js';
@@ -82,7 +82,8 @@ export class Provider {
    */
   async verifySigned(jws: string): ReturnType<ProviderConnection['keySet']['verify']> {
     const { id_token_signing_alg_values_supported: advertised } = await this.metadata();
-    return this.#connection.keySet.verify(jws, acceptedAlgorithms(this.definition, advertised), { origin: 'logout' });
+    const algorithms = acceptedAlgorithms(this.definition, advertised);
+    return verifiedSignature(jws, { definition: this.definition, keySet: this.keySet, algorithms, origin: 'logout' });
   }
 
   /**

@@ -52,6 +52,29 @@ describe.each(platforms)('back-channel logout on %s', (platform) => {
     expect([unknown.status, unknown.headers.get('cache-control')]).toEqual([200, 'no-store']);
   });
 
+  it('A-103 takes a MAC with the client secret where that was chosen for ID tokens, and no other', async () => {
+    await using mac = await FakeProvider.start({ idTokenAlg: 'HS256' });
+    const definition = oidcOf(mac, { name: 'mac', idTokenSignedResponseAlg: 'HS256', userinfo: false });
+    const own = await startApp({ platform, database: database.url, providers: [definition] });
+    const agent = new UserAgent();
+    const address = `${own.url}/auth/mac/backchannel-logout`;
+    const status = async () => (await agent.fetch(`${own.url}/me`)).status;
+    try {
+      await agent.navigate(`${own.url}/auth/mac/login?returnTo=/me`);
+      for (const wrong of [
+        { kind: 'badSignature' },
+        { kind: 'algorithm', alg: 'RS256' },
+        { kind: 'unsigned' },
+      ] as const)
+        expect((await mac.sendBackchannelLogout(address, {}, { forgery: wrong })).status).toBe(400);
+      expect(await status()).toBe(200);
+      expect((await mac.sendBackchannelLogout(address)).status).toBe(200);
+      expect(await status()).toBe(401);
+    } finally {
+      await own.close();
+    }
+  });
+
   it('A-102 A-104 refuses a token with any claim missing or wrong, and nothing ends', async () => {
     const agent = await login();
     const now = Math.floor(Date.now() / 1000);
