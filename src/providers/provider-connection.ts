@@ -1,5 +1,6 @@
 // One provider as seen by the protocol library: metadata and keys loaded lazily, every request through our door.
 import * as client from 'openid-client';
+import { ClientTls } from '../options/client-tls.js';
 import type { ResolvedProvider } from '../options/resolve-provider.js';
 import { clientAuthentication } from './client-authentication.js';
 import { dpopHandle, DpopNonces } from './dpop.js';
@@ -113,7 +114,10 @@ export class ProviderConnection {
         ...(definition.idTokenSignedResponseAlg
           ? { id_token_signed_response_alg: definition.idTokenSignedResponseAlg }
           : {}),
-        ...(definition.clientAuthentication?.endsWith('tls_client_auth') ? { use_mtls_endpoint_aliases: true } : {}),
+        // Also where the certificate only binds tokens (RFC 8705 §5). What a dispatcher shows is known to nobody here.
+        ...(definition.clientAuthentication?.endsWith('tls_client_auth') || showsCertificate(definition)
+          ? { use_mtls_endpoint_aliases: true }
+          : {}),
       },
       authentication,
     );
@@ -148,6 +152,10 @@ export class ProviderConnection {
       });
     return answer.body.toString('utf8');
   }
+}
+
+function showsCertificate({ dispatcher }: ResolvedProvider): boolean {
+  return dispatcher instanceof ClientTls && dispatcher.cert !== undefined;
 }
 
 /** Endpoints that are on another host than before: perhaps a move, perhaps somebody's doing. */

@@ -266,6 +266,24 @@ describe('a client certificate', () => {
     }
   });
 
+  it.each<[string, Parameters<typeof startTls>[0]]>([
+    ['tls_client_auth', options(mine)],
+    ['another way to authenticate', { tls: { key: mine.key, cert: mine.cert, ca: authority.cert }, par: true }],
+  ])('is shown where the metadata says, with %s (RFC 8705 §5)', async (_what, given) => {
+    const clients = given!.clientAuthentication ? provider.clients! : [{ clientId: 'client', clientSecret: 'secret' }];
+    await using at = await startTls(given, { ...provider, clients });
+    // The same endpoints by another address, as if the server asked for certificates there alone.
+    const names = { par: 'pushed_authorization_request', token: 'token', revoke: 'revocation', userinfo: 'userinfo' };
+    const aliases = (Object.keys(names) as (keyof typeof names)[]).map((path) => [
+      `${names[path]}_endpoint`,
+      `${at.provider.endpoint(path)}?alias`,
+    ]);
+    at.provider.tamper('metadata', (body) => void (body.mtls_endpoint_aliases = Object.fromEntries(aliases)));
+    expect((await login(at, at.agent())).status).toBe(303);
+    for (const endpoint of ['par', 'code', 'userinfo'] as const)
+      expect([endpoint, at.provider.requestsTo(endpoint)[0]?.query.has('alias')]).toEqual([endpoint, true]);
+  });
+
   it.each([
     ['a certificate without its key', { cert: mine.cert }, /tls: cert and key belong together/],
     ['the key of another certificate', { cert: mine.cert, key: good.key }, /tls: key is not the private key of cert/],
