@@ -27,10 +27,20 @@ export interface JwsCheck {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** The keys of one fetch. */
+interface Keys {
+  readonly find: Finder;
+  readonly fetchedAt: number;
+  /** Which fetch it was. */
+  readonly number: number;
+}
+
 /** The cached key set of one issuer. */
 export class KeySet {
-  #keys: { find: Finder; fetchedAt: number } | undefined;
-  #fetching: Promise<Finder> | undefined;
+  #keys: Keys | undefined;
+  #fetching: Promise<Keys> | undefined;
+  /** Fetches begun so far. */
+  #begun = 0;
   readonly #lastForced = new Map<JwsOrigin, number>();
   #lastFailure = -Infinity;
 
@@ -60,10 +70,8 @@ export class KeySet {
     try {
       // Judged before any key is fetched: a token that cannot pass costs nobody a request.
       const parsed = parsedJws(jws, algorithms);
-      const before = this.#keys;
-      const find = await this.#current(signal);
-      // Keys fetched a moment ago, for this very token, are as good as they get.
-      await this.#assertSigned(parsed, { find, fresh: this.#keys !== before, origin, signal });
+      const since = this.#begun;
+      await this.#assertSigned(parsed, await this.#current(signal), { origin, signal, since });
       return parsed;
     } catch (error) {
       if (error instanceof ProviderError) throw error;
@@ -71,30 +79,37 @@ export class KeySet {
     }
   }
 
+  /** @param check.since fetches that were begun before the token came */
   async #assertSigned(
     jws: Jws,
-    { find, fresh, origin, signal }: { find: Finder; fresh: boolean; origin: JwsOrigin } & Pick<JwsCheck, 'signal'>,
+    given: Keys,
+    { origin, signal, since }: { origin: JwsOrigin; since: number } & Pick<JwsCheck, 'signal'>,
   ): Promise<void> {
-    try {
-      await assertSigned(jws, find);
-    } catch (error) {
-      // A key may have been replaced under its old name, or have none: then the signature fails instead.
-      const unknown = error instanceof errors.JWKSNoMatchingKey;
-      if (!(unknown || error instanceof errors.JWSSignatureVerificationFailed) || fresh) throw error;
-      if (this.now() - (this.#lastForced.get(origin) ?? -Infinity) < COOLDOWN) {
-        if (!unknown || origin !== 'refresh') throw error;
-        // Nothing is known about this key yet: no reason to throw away the refresh token that came with it.
-        throw new ProviderError('provider_unavailable', { provider: this.provider, cause: outline(error) });
+    for (let keys = given; ; keys = await this.#awaited(this.#fetch(), signal)) {
+      try {
+        return await assertSigned(jws, keys.find);
+      } catch (error) {
+        // A key may have been replaced under its old name, or have none: then the signature fails instead.
+        const unknown = error instanceof errors.JWKSNoMatchingKey;
+        if (!(unknown || error instanceof errors.JWSSignatureVerificationFailed)) throw error;
+        // Keys that were asked for after the token came are as good as they get.
+        if (keys.number > since) throw error;
+        // Where somebody is looking already, all who come meanwhile see what he finds.
+        if (this.#fetching) continue;
+        if (this.now() - (this.#lastForced.get(origin) ?? -Infinity) < COOLDOWN) {
+          if (!unknown || origin !== 'refresh') throw error;
+          // Nothing is known about this key yet: no reason to throw away the refresh token that came with it.
+          throw new ProviderError('provider_unavailable', { provider: this.provider, cause: outline(error) });
+        }
+        this.#lastForced.set(origin, this.now());
       }
-      this.#lastForced.set(origin, this.now());
-      await assertSigned(jws, await this.#awaited(this.#fetch(), signal));
     }
   }
 
-  async #current(signal: AbortSignal | undefined): Promise<Finder> {
+  async #current(signal: AbortSignal | undefined): Promise<Keys> {
     const age = this.#keys ? this.now() - this.#keys.fetchedAt : Infinity;
-    if (this.#keys && age < MAX_AGE) return this.#keys.find;
-    const usable = this.#keys && age < MAX_STALE ? this.#keys.find : undefined;
+    if (this.#keys && age < MAX_AGE) return this.#keys;
+    const usable = age < MAX_STALE ? this.#keys : undefined;
     // While the key endpoint is down, not every login waits for its deadline.
     if (usable && this.now() - this.#lastFailure < COOLDOWN) return usable;
     try {
@@ -107,7 +122,7 @@ export class KeySet {
   }
 
   /** A fetch is for all who wait for it; each waits only as long as it may. */
-  async #awaited(fetching: Promise<Finder>, signal: AbortSignal | undefined): Promise<Finder> {
+  async #awaited(fetching: Promise<Keys>, signal: AbortSignal | undefined): Promise<Keys> {
     if (!signal) return fetching;
     let end!: () => void;
     const ended = new Promise<never>((_, reject) => {
@@ -119,13 +134,11 @@ export class KeySet {
     return Promise.race([fetching, ended]).finally(() => signal.removeEventListener('abort', end));
   }
 
-  #fetch(): Promise<Finder> {
-    this.#fetching ??= this.download()
-      .then((text) => {
-        const find = createLocalJWKSet(usableKeys(text));
-        this.#keys = { find, fetchedAt: this.now() };
-        return find;
-      })
+  #fetch(): Promise<Keys> {
+    if (this.#fetching) return this.#fetching;
+    const number = ++this.#begun;
+    this.#fetching = this.download()
+      .then((text) => (this.#keys = { find: createLocalJWKSet(usableKeys(text)), fetchedAt: this.now(), number }))
       .finally(() => (this.#fetching = undefined));
     return this.#fetching;
   }

@@ -103,6 +103,39 @@ describe('a key set', () => {
     expect(state.fetches).toBe(3);
   });
 
+  it.each(['answer', 'refresh', 'logout', 'browser'] as const)(
+    'E-097 finds a new key for every %s token that comes before the fetch for the first of them has ended',
+    async (origin) => {
+      const [first, second] = [await key('1'), await key('2')];
+      const { state, verify } = setOf([first.jwk]);
+      await verify(await first.sign());
+      Object.assign(state, { published: [first.jwk, second.jwk], now: 30_000 });
+      const tokens = await Promise.all([1, 2, 3].map(() => second.sign()));
+      await Promise.all(tokens.map((token) => verify(token, origin)));
+      expect(state.fetches).toBe(2);
+    },
+  );
+
+  it('E-097 judges no token by keys that were asked for before it came, where it may ask again', async () => {
+    const [first, second, stranger] = [await key('1'), await key('2'), await key('9')];
+    const asked: ((keys: object[]) => void)[] = [];
+    const download = () => new Promise<string>((come) => asked.push((keys) => come(JSON.stringify({ keys }))));
+    const keys = new KeySet('p', download);
+    const verify = async (jws: string, origin: JwsOrigin) => keys.verify(jws, ['ES256'], { origin });
+    const known = verify(await first.sign(), 'answer');
+    asked[0]!([first.jwk]);
+    await known;
+    const forged = verify(await stranger.sign(), 'logout').catch(({ code }: { code: string }) => code);
+    while (asked.length < 2) await new Promise(setImmediate);
+    const own = verify(await second.sign(), 'refresh');
+    await new Promise(setImmediate);
+    asked[1]!([first.jwk]);
+    expect(await forged).toBe('invalid_id_token');
+    while (asked.length < 3) await new Promise(setImmediate);
+    asked[2]!([first.jwk, second.jwk]);
+    await own;
+  });
+
   it('waits for keys no longer than its caller may, and fetches on for others', async () => {
     const first = await key('1');
     let come!: (text: string) => void;
