@@ -24,6 +24,9 @@ export class ParsedResponse extends Response {
 /** Longest believed lifetime: ten years, in seconds. */
 const MAX_LIFETIME = 315_360_000;
 
+/** More scopes than this are nobody's. Postgres compares those of two grants each with each: 5,000 took it seconds. */
+const MAX_SCOPES = 1_000;
+
 /**
  * The answer as the protocol library expects it.
  * @throws {ProviderError} `invalid_token_response`
@@ -66,6 +69,8 @@ export function regularTokenResponse(
     throw refused(provider, '"scope" is not text');
   if (typeof body.scope === 'string' && quirks.scopeSeparator)
     body.scope = body.scope.split(quirks.scopeSeparator).join(' ');
+  if (typeof body.scope === 'string' && scopeList(body.scope)!.length > MAX_SCOPES)
+    throw refused(provider, `"scope" names more than ${MAX_SCOPES}`);
   if (!options.keepIdToken) delete body.id_token;
   const lifetime = regularLifetime(body.expires_in);
   // 0 is not positive for the library, yet it means something: the token is already expired. It travels beside.

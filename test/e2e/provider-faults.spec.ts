@@ -120,6 +120,18 @@ describe('token answers', () => {
     expect(await bench.login()).toMatchObject({ subject: null, status: 502 });
   });
 
+  it('takes a thousand scopes, and no more, which would cost the database seconds', async () => {
+    const scopes = (count: number) => Array.from({ length: count }, (_, at) => `scope:${at}`).join(' ');
+    const given = (count: number) =>
+      bench.provider.tamper('tokenResponse', (body) => void (body.scope = scopes(count)));
+    const end = given(1_000);
+    expect(await bench.login()).toMatchObject({ subject: 'user-1' });
+    end();
+    given(3_000);
+    for (let time = 0; time < 2; time++)
+      expect(await bench.login()).toMatchObject({ subject: null, status: 502, code: 'invalid_token_response' });
+  });
+
   it('A-040 takes bEaReR', async () => {
     bench.provider.tamper('tokenResponse', (body) => void (body.token_type = 'bEaReR'));
     expect(await bench.login()).toMatchObject({ subject: 'user-1' });
