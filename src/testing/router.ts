@@ -1,7 +1,6 @@
 // Says which endpoint a request is for, and lets that endpoint answer.
 import { html, ProtocolError, type Answer } from './answer.js';
 import { authorizeEndpoint } from './authorize-endpoint.js';
-import type { FakeClient } from './behaviour.js';
 import { AssertionLog, authenticateClient, type PeerCertificate } from './client-auth.js';
 import type { ProviderCore } from './core.js';
 import { discoveryEndpoint, jwksEndpoint } from './discovery.js';
@@ -100,6 +99,17 @@ export class Router {
   }
 
   private async forClients(request: LoggedRequest, url: string, peer: PeerCertificate): Promise<Answer> {
+    const { tokenErrorStatus } = this.core.behaviour;
+    const isToken = request.endpoint !== 'par' && request.endpoint !== 'revocation';
+    try {
+      return await this.clientAnswer(request, url, peer);
+    } catch (error) {
+      if (!(error instanceof ProtocolError) || !isToken || tokenErrorStatus === undefined) throw error;
+      throw new ProtocolError(error.error, error.description, tokenErrorStatus, error.headers);
+    }
+  }
+
+  private async clientAnswer(request: LoggedRequest, url: string, peer: PeerCertificate): Promise<Answer> {
     const { core } = this;
     const client = await authenticateClient(core, request, this.assertions, peer);
     if (request.endpoint === 'revocation') return revocationEndpoint(core, request, client);
@@ -107,17 +117,7 @@ export class Router {
     const answer =
       request.endpoint === 'par'
         ? await parEndpoint(core, this.pushed, request, client, jkt)
-        : await this.token(request, client, jkt);
+        : await tokenEndpoint(core, request, client, jkt);
     return jkt === undefined ? answer : { ...answer, headers: { ...answer.headers, ...this.dpop.nonceHeader() } };
-  }
-
-  private async token(request: LoggedRequest, client: FakeClient, jkt: string | undefined): Promise<Answer> {
-    const { tokenErrorStatus } = this.core.behaviour;
-    try {
-      return await tokenEndpoint(this.core, request, client, jkt);
-    } catch (error) {
-      if (!(error instanceof ProtocolError) || tokenErrorStatus === undefined) throw error;
-      throw new ProtocolError(error.error, error.description, tokenErrorStatus, error.headers);
-    }
   }
 }

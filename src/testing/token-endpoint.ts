@@ -41,6 +41,7 @@ function redeem(core: ProviderCore, request: LoggedRequest, client: FakeClient, 
     store.revokeGrant(code.grant);
     throw invalidGrant('the code was used before');
   }
+  if (code.grant.revoked) throw invalidGrant('the consent was withdrawn');
   if (code.expiresAt < Date.now()) throw invalidGrant('the code has expired');
   const redirectUri = form.get('redirect_uri');
   if (code.redirectUriSent && redirectUri !== code.redirectUri) throw invalidGrant('redirect_uri differs');

@@ -120,9 +120,9 @@ export class TokenStore {
     return alive;
   }
 
-  /** Ends all families of a user. */
+  /** Ends all families of a user, also those of which there is only a code. */
   revokeUser(sub: string): void {
-    for (const token of [...this.refreshTokens.values(), ...this.accessTokens.values()]) {
+    for (const token of [...this.codes.values(), ...this.refreshTokens.values(), ...this.accessTokens.values()]) {
       if (token.grant.user.sub === sub) token.grant.revoked = true;
     }
   }

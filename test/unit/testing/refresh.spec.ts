@@ -167,19 +167,6 @@ describe('FakeProvider, keeping grants', () => {
     expect(await failure(oidc.refreshTokenGrant(config, fresh.refresh_token ?? ''))).toBe('invalid_grant');
   });
 
-  it('can answer refusals with status 200, as some servers do', async () => {
-    provider.configure({ tokenErrorStatus: 200 });
-    const body = new URLSearchParams({
-      grant_type: 'refresh_token',
-      refresh_token: 'x',
-      client_id: 'client',
-      client_secret: 'secret',
-    });
-    const answer = await fetch(provider.endpoint('token'), { method: 'POST', body });
-    expect(answer.status).toBe(200);
-    expect(await answer.json()).toMatchObject({ error: 'invalid_grant' });
-  });
-
   it('makes big tokens and JWT access tokens', async () => {
     provider.configure({ accessTokenSize: 65_536, codeSize: 4096 });
     expect((await login(config)).access_token.length).toBeGreaterThanOrEqual(65_536);
@@ -188,5 +175,36 @@ describe('FakeProvider, keeping grants', () => {
     const [header = '', claims = ''] = access_token.split('.').map((part) => Buffer.from(part, 'base64url').toString());
     expect([JSON.parse(header).typ, JSON.parse(claims).client_id]).toEqual(['at+jwt', 'client']);
     expect(await oidc.fetchUserInfo(config, access_token, 'user-1')).toMatchObject({ sub: 'user-1' });
+  });
+
+  const post = async (form: Record<string, string>) => {
+    const body = new URLSearchParams({ client_id: 'client', client_secret: 'secret', ...form });
+    return fetch(provider.endpoint('token'), { method: 'POST', body });
+  };
+
+  it('can answer every refusal of the token endpoint with status 200, as some servers do', async () => {
+    provider.configure({ tokenErrorStatus: 200 });
+    const refresh = { grant_type: 'refresh_token', refresh_token: 'x' };
+    for (const [form, error] of [
+      [refresh, 'invalid_grant'],
+      [{ ...refresh, client_secret: 'wrong' }, 'invalid_client'],
+    ] as const) {
+      const answer = await post(form);
+      expect([answer.status, await answer.json()]).toEqual([200, expect.objectContaining({ error })]);
+    }
+  });
+
+  it('withdraws a consent also while its code is on the way', async () => {
+    const query = { client_id: 'client', redirect_uri: 'http://localhost/cb', response_type: 'code', scope: 'openid' };
+    provider.configure({ pkce: 'optional' });
+    const url = `${provider.endpoint('authorize')}?${new URLSearchParams(query)}`;
+    const back = new URL((await fetch(url, { redirect: 'manual' })).headers.get('location')!);
+    provider.revokeUser('user-1');
+    const code = {
+      grant_type: 'authorization_code',
+      code: back.searchParams.get('code')!,
+      redirect_uri: query.redirect_uri,
+    };
+    expect(await (await post(code)).json()).toMatchObject({ error: 'invalid_grant' });
   });
 });
