@@ -87,9 +87,11 @@ export async function apiProof(
 
 /** True when an API refuses a proof only for want of its latest nonce (RFC 9449 §9); schemes know no case. */
 export function wantsNonce(response: Response): boolean {
-  return (
-    response.status === 401 && /\bdpop\b.*\buse_dpop_nonce\b/i.test(response.headers.get('www-authenticate') ?? '')
-  );
+  if (response.status !== 401) return false;
+  const challenges = response.headers.get('www-authenticate') ?? '';
+  // One after the other: together, a header full of the first word would be gone through from each of them.
+  const at = challenges.search(/\bdpop\b/i);
+  return at !== -1 && /\buse_dpop_nonce\b/i.test(challenges.slice(at));
 }
 
 function publicHalf(key: string): JWK {
