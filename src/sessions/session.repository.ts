@@ -91,11 +91,14 @@ export class SessionRepository {
     );
   }
 
-  /** Ends a session, under whatever id it has by now. @returns what was there */
+  /**
+   * Ends a session, under whatever id it has by now. Its time is compared to the hundredth of a millisecond: where the
+   * database has `extra_float_digits = 0`, that is all it says of it. @returns what was there
+   */
   async remove(tx: Queryable, { user_id, account_id, created_at }: LastingKey): Promise<EndedSession[]> {
     return tx.query<EndedSession & Record<string, unknown>>(
       `delete from oauth_sessions
-       where user_id = $1::text and account_id = $2::uuid and ${milliseconds('created_at')} = $3::double precision
+       where user_id = $1::text and account_id = $2::uuid and abs(${milliseconds('created_at')} - $3::double precision) < 0.01
        returning ${ENDED}`,
       [user_id, account_id, created_at],
     );

@@ -125,6 +125,20 @@ describe.each(platforms)('logout on %s', (platform) => {
     expect(provider.isActive(refresh)).toBe(false);
   });
 
+  it('ends the session also where the database says numbers in fifteen digits', async () => {
+    const typeorm = { extra: { options: '-c extra_float_digits=0' } };
+    const other = await startApp({ platform, database: database.url, providers: [oidcOf(provider)], typeorm });
+    const agents = Array.from({ length: 5 }, () => new UserAgent());
+    for (const agent of agents) {
+      await agent.navigate(`${other.url}/auth/fake/login?returnTo=/me`);
+      const cookie = `oauth_session=${agent.cookie('oauth_session')}`;
+      expect(await status(cookie)).toBe(200);
+      expect((await agent.fetch(`${other.url}/auth/logout`, { method: 'POST' })).status).toBe(200);
+      expect(await status(cookie)).toBe(401);
+    }
+    await other.close();
+  });
+
   it('answers null to somebody without a session, and where the provider has no logout page', async () => {
     const url = '/auth/logout';
     const nobody = await new UserAgent().fetch(app.url + url, { method: 'POST' });
