@@ -82,7 +82,8 @@ const WRITE_LOGIN = `
     where l.issuer = $3::text and (
       (l.sid is not null and l.sid = $16::text)
       or (l.sid is null and l.sub = $4::text
-          and l.received_at >= (select consumed_at from oauth_states where state_hash = $1::bytea))
+          -- a row that was cleaned up meanwhile does not say when: a slow login is rather refused
+          and l.received_at >= coalesce((select consumed_at from oauth_states where state_hash = $1::bytea), '-infinity'))
     )
     limit 1
   ), account as (

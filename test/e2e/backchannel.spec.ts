@@ -3,6 +3,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 import { UserAgent } from '../support/user-agent.js';
+import { Cleanup } from '../../src/ops/cleanup.service.js';
 import { FakeProvider } from '../../src/testing/index.js';
 
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout';
@@ -250,6 +251,21 @@ describe.each(platforms)('back-channel logout on %s', (platform) => {
       expect(await alive(agent)).toEqual([false]);
     }
     expect(await alive(await login())).toEqual([true]);
+  });
+
+  it('A-111 wins over a login that takes so long that its pending login was cleaned up', async () => {
+    for (const claims of [{ sub: undefined }, { sid: undefined }] as const) {
+      const hold = provider.hold('token');
+      const agent = new UserAgent();
+      const pending = agent.navigate(`${app.url}/auth/fake/login?returnTo=/me`);
+      await hold.arrived;
+      await database.query(`update oauth_states set expires_at = now() - interval '2 minutes'`);
+      await app.app.get(Cleanup, { strict: false }).run();
+      expect((await provider.sendBackchannelLogout(url, claims as never)).status).toBe(200);
+      hold.release();
+      expect((await pending).status).toBe(400);
+      expect(await alive(agent)).toEqual([false]);
+    }
   });
 
   it('A-109 says 503 while the database is away, and the same token works afterwards', async () => {
