@@ -43,6 +43,9 @@ export interface RequestSession {
 /** Most questions at once whether a dead cookie was replaced: whoever sends many must not take the pool from others. */
 const MAX_ASKING = 3;
 
+/** Looks for sessions that replaced those which were to end: each takes a whole login, which nobody finishes again and again. */
+const MAX_LOOKS = 3;
+
 type EndReason = OAuthEventMap['logout']['by'];
 
 /** Finds, lists and ends sessions. */
@@ -172,17 +175,15 @@ export class SessionService {
 
   /** Ends all sessions of a user, at once and everywhere. @param options.except a session that may stay @returns how many ended */
   async endAll(user: OAuthUser | string, options: { except?: OAuthSession; by?: EndReason } = {}): Promise<number> {
-    const found = await this.sessions.identities({
-      userId: userIdOf(user),
-      ...(options.except ? { except: options.except.id } : {}),
-    });
-    return (await this.#end(found, options.by ?? 'application')).length;
+    const { except, by = 'application' } = options;
+    const where = { userId: userIdOf(user), ...(except ? { except: except.id } : {}) };
+    return this.#endAll(() => this.sessions.identities(where), by);
   }
 
   /** Ends all sessions that logged in with one account. @returns how many ended */
   async endAllOfAccount(accountId: string, by: EndReason = 'application'): Promise<number> {
     if (!isId(accountId)) return 0;
-    return (await this.#end(await this.sessions.identities({ accountId }), by)).length;
+    return this.#endAll(() => this.sessions.identities({ accountId }), by);
   }
 
   /** Ends the session of a request, and its grant when nothing else needs it. @returns what is needed to log out at the provider */
@@ -197,6 +198,17 @@ export class SessionService {
     if (!found) return { session: null, stale: true };
     this.touches.note(found);
     return { session: sessionOf(found), stale: false };
+  }
+
+  /** Ends all that are found, and looks again where one was gone by then: a login or step-up may have put another in its place. */
+  async #endAll(find: () => ReturnType<SessionRepository['identities']>, by: EndReason): Promise<number> {
+    let count = 0;
+    for (let look = 1; ; look++) {
+      const found = await find();
+      const { length } = await this.#end(found, by);
+      count += length;
+      if (length >= found.length || look === MAX_LOOKS) return count;
+    }
   }
 
   /**

@@ -98,6 +98,29 @@ describe('ends of sessions against what changes them', () => {
     expect(await database.query('select 1 from oauth_sessions where user_id = $1', [user.id])).toEqual([]);
   }); // prettier-ignore
 
+  it.each<[string, (user: string) => Promise<unknown>]>([
+    ['D-011 endAll()', (user) => app.app.get(SessionService).endAll(user)],
+    ['C-009 endAllOfAccount()', async (user) => app.app.get(SessionService).endAllOfAccount((await accountsOf(user))[0]!.id)],
+  ])('%s ends the session that a login is putting in the place of another', async (_name, act) => {
+    const agent = await login(app, 'first');
+    const { user } = await me(agent);
+    const before = agent.cookie('oauth_session');
+    const logins = app.app.get(LoginRepository, { strict: false });
+    const write = logins.write.bind(logins);
+    let acted: Promise<unknown> = Promise.resolve();
+    logins.write = async (...given) => {
+      logins.write = write;
+      const written = await write(...given);
+      acted = act(user.id);
+      await sleep(HELD);
+      return written;
+    };
+    await agent.navigate(`${app.url}/auth/first/login?returnTo=/me/public`);
+    expect(await acted).toBe(1);
+    expect(agent.cookie('oauth_session')).not.toBe(before);
+    expect(await status(agent)).toBe(401);
+  }); // prettier-ignore
+
   it('C-008 an identity that is disconnected while it logs in does not come back as the user that it was', async () => {
     const owner = await login(app, 'first');
     const { user } = await me(owner);
