@@ -217,19 +217,23 @@ export class SessionService {
    */
   async #end(found: readonly (LastingKey & LockedIdentity)[], by: EndReason): Promise<EndedSession[]> {
     const ended: EndedSession[] = [];
-    for (const session of found) {
-      const removed = await this.database.transaction(identityLocks(session), async (tx) => {
-        const rows = await this.sessions.remove(tx, session);
-        await this.grants.endUnneeded(tx, rows);
-        return rows;
-      });
-      ended.push(...removed);
+    try {
+      for (const session of found) {
+        const removed = await this.database.transaction(identityLocks(session), async (tx) => {
+          const rows = await this.sessions.remove(tx, session);
+          await this.grants.endUnneeded(tx, rows);
+          return rows;
+        });
+        ended.push(...removed);
+      }
+      return ended;
+    } finally {
+      // Also where one of them failed: the others have ended, and nobody else tells of them.
+      if (ended.length > 0) {
+        this.events.emit('logout', { userId: ended[0]!.user_id, sessionIds: ended.map((session) => session.id), by });
+        this.grants.wake();
+      }
     }
-    if (ended.length > 0) {
-      this.events.emit('logout', { userId: ended[0]!.user_id, sessionIds: ended.map((session) => session.id), by });
-      this.grants.wake();
-    }
-    return ended;
   }
 }
 

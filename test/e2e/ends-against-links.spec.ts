@@ -3,7 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LinkRepository } from '../../src/auth/link.repository.js';
 import { LoginRepository } from '../../src/auth/login.repository.js';
-import { AccountService, type OAuthLogin, SessionService } from '../../src/index.js';
+import { AccountService, OAuthEvents, type OAuthLogin, SessionService } from '../../src/index.js';
+import { SessionRepository } from '../../src/sessions/session.repository.js';
 import { FakeProvider } from '../../src/testing/index.js';
 import { MeController, oidcOf, type RunningApp, startApp } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -120,6 +121,29 @@ describe('ends of sessions against what changes them', () => {
     expect(agent.cookie('oauth_session')).not.toBe(before);
     expect(await status(agent)).toBe(401);
   }); // prettier-ignore
+
+  it('D-011 endAll() that fails half way tells of those that have ended', async () => {
+    onLogin = () => `user ${next}`;
+    const agents = [await login(app, 'first'), await login(app, 'second')];
+    const ids = await Promise.all(agents.map(async (agent) => (await me(agent)).session.id));
+    const told: string[] = [];
+    app.app.get(OAuthEvents).on('logout', ({ sessionIds }) => void told.push(...sessionIds));
+    const sessions = app.app.get(SessionRepository, { strict: false });
+    const remove = sessions.remove.bind(sessions);
+    let removed = 0;
+    sessions.remove = async (...given) => {
+      if (removed++ > 0) throw new Error('not this one');
+      return remove(...given);
+    };
+    try {
+      await expect(app.app.get(SessionService).endAll(`user ${next}`)).rejects.toMatchObject({ code: 'server_error' });
+    } finally {
+      sessions.remove = remove;
+    }
+    const codes = await Promise.all(agents.map((agent) => status(agent)));
+    expect([...codes].sort()).toEqual([200, 401]);
+    expect(told).toEqual(ids.filter((_id, index) => codes[index] === 401));
+  });
 
   it('C-008 an identity that is disconnected while it logs in does not come back as the user that it was', async () => {
     const owner = await login(app, 'first');
