@@ -101,7 +101,8 @@ export class RefreshCommit {
     });
     if (written) return { outcome: 'written', written };
     if (again && rotated && (await this.#isOurs(answered))) return { outcome: 'moved' };
-    await this.discard(row, tokens);
+    // One that came back as it was sent is nobody's loss: the grant may hold it still, and if it has ended, so has it.
+    await this.discard(row, rotated ? tokens : { ...tokens, refreshToken: null });
     return { outcome: 'moved' };
   }
 

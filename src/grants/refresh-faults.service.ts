@@ -81,7 +81,8 @@ export class RefreshFaults {
       await this.#keepRefreshToken(at, early);
       throw error;
     }
-    await this.#discard(row, early);
+    // The one that was sent stays the grant's where it came back as it was.
+    await this.#discard(row, rotated ? early : { ...early, refreshToken: null });
     // A rotating provider has spent the stored one: sending it again would only look like theft.
     if (rotated) throw await this.verdict.condemn(row, 'answer_refused');
     await this.leases.release(lease, { unanswered: false, lostAnswers: 0, pause: FUTILE_PAUSE }).catch(() => undefined);

@@ -311,6 +311,47 @@ describe('who is refreshed', () => {
     expect((await agent.fetch(`${grants.app.url}/me`)).status).toBe(200);
   });
 
+  describe('where the provider answers with the refresh token that was sent', () => {
+    let refreshToken: string;
+    let grantId: string;
+    beforeEach(async () => {
+      await grants[Symbol.asyncDispose]();
+      const provider = { revocationScope: 'token', rotation: 'same' } as const;
+      grants = await startGrants({ provider, definition: { revocation: 'token' } });
+      ({ grantId } = await grants.logIn());
+      refreshToken = grants.provider.issued.filter((item) => item.kind === 'refreshToken').at(-1)!.value;
+      await grants.expire();
+    });
+    /** The access token was revoked, and no other. */
+    async function keepsRefreshToken(): Promise<void> {
+      await until(() => grants.provider.revocations.length > 0);
+      expect(grants.provider.revocations).toMatchObject([{ hint: 'access_token' }]);
+      expect(grants.provider.isActive(refreshToken)).toBe(true);
+      await grants.endLeases();
+      await grants.expire();
+      expect((await grants.tokens.getAccessToken(grantId)).value).toBeTruthy();
+    }
+
+    it('A-095 an answer that is refused costs the access token alone', async () => {
+      let nonce: unknown = 'another-nonce';
+      grants.provider.tamper('idToken', (claims) => void (nonce === undefined || (claims.nonce = nonce)));
+      await failureOf(grants.tokens.getAccessToken(grantId));
+      nonce = undefined;
+      await keepsRefreshToken();
+    });
+
+    it('a login that brought the same one meanwhile keeps it', async () => {
+      const hold = grants.provider.hold('token');
+      const pending = grants.tokens.getAccessToken(grantId);
+      await hold.arrived;
+      // As a login leaves it whose answer held this refresh token again.
+      await grants.database.query('update oauth_grants set version = version + 1 where id = $1', [grantId]);
+      hold.release();
+      await pending.catch(() => undefined);
+      await keepsRefreshToken();
+    });
+  });
+
   it('A-095 accepts the same auth_time and nonce as at the login', async () => {
     grants.provider.configure({ authTime: 'always' });
     let nonce: unknown;
