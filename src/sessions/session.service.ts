@@ -177,7 +177,11 @@ export class SessionService {
   async endAll(user: OAuthUser | string, options: { except?: OAuthSession; by?: EndReason } = {}): Promise<number> {
     const { except, by = 'application' } = options;
     const where = { userId: userIdOf(user), ...(except ? { except: except.id } : {}) };
-    return this.#endAll(() => this.sessions.identities(where), by);
+    const kept = except && recordOf(except);
+    // A link may have given the one that stays another id.
+    const isKept = ({ account_id, created_at }: LastingKey): boolean =>
+      kept?.account_id === account_id && kept.created_at === created_at;
+    return this.#endAll(async () => (await this.sessions.identities(where)).filter((found) => !isKept(found)), by);
   }
 
   /** Ends all sessions that logged in with one account. @returns how many ended */

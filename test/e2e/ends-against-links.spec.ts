@@ -122,6 +122,21 @@ describe('ends of sessions against what changes them', () => {
     expect(await status(agent)).toBe(401);
   }); // prettier-ignore
 
+  it('D-012 ending all other sessions spares the one that asks, although a link has just given it another id', async () => {
+    const [agent, other] = [await login(app, 'first'), await login(app, 'first')];
+    const sessions = app.app.get(SessionRepository, { strict: false });
+    const identities = sessions.identities.bind(sessions);
+    sessions.identities = async (...given) => {
+      sessions.identities = identities;
+      await agent.navigate(`${app.url}/auth/second/link?returnTo=/me/public`, { method: 'POST', form: {} });
+      return identities(...given);
+    };
+    const headers = { cookie: `oauth_session=${agent.cookie('oauth_session')}` };
+    const answer = await fetch(`${app.url}/auth/sessions`, { method: 'DELETE', headers });
+    expect(await answer.json()).toEqual({ ended: 1 });
+    expect([await status(agent), await status(other)]).toEqual([200, 401]);
+  });
+
   it('D-011 endAll() that fails half way tells of those that have ended', async () => {
     onLogin = () => `user ${next}`;
     const agents = [await login(app, 'first'), await login(app, 'second')];
