@@ -46,9 +46,23 @@ export function readCookie(header: string | undefined, kind: CookieKind, secure:
     if (equals < 0) break;
     end = header.indexOf(';', start);
     if (end < 0) end = header.length;
-    if (equals > end || header.slice(start, equals).trim() !== name) continue;
+    if (equals > end || between(header, start, equals) !== name) continue;
     count++;
-    found = header.slice(equals + 1, end).trim();
+    found = between(header, equals + 1, end);
   }
   return { value: count === 1 && isToken(found) ? found : null, present: count > 0 };
+}
+
+/**
+ * What stands there without spaces and tabs around it, as browsers take it (RFC 6265 §5.2). `trim` takes more: a neighbouring
+ * domain may set a cookie whose name begins with a no-break space, which no browser takes for one with the `__Host-` prefix.
+ */
+function between(header: string, start: number, end: number): string {
+  while (start < end && isBlank(header.charCodeAt(start))) start++;
+  while (end > start && isBlank(header.charCodeAt(end - 1))) end--;
+  return header.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }

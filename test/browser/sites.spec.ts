@@ -99,6 +99,22 @@ describeInBrowser('an application on https, among other sites', () => {
     expect((await sessionOf(page)).id).not.toBe(id);
   });
 
+  it('C-026 takes no cookie for ours whose name begins with a no-break space, in which browsers see no prefix', async () => {
+    const names = ['__Host-oauth_session', '__Host-oauth_browser'];
+    front.pages.set(`${SIBLING}/plant`, {
+      // As a single byte of the header, which browsers keep and send as it is.
+      setCookies: names.map((name) => `\u00a0${name}=${'A'.repeat(43)}; Domain=${APP}; Path=/; Secure`),
+      html: 'planted',
+    });
+    const page = await context.newPage();
+    await page.goto(`${at(SIBLING)}/plant`);
+    expect(await context.cookies(at(APP))).toHaveLength(2);
+    await page.goto(`${at(APP)}/auth/fake/login?returnTo=/me`);
+    expect(page.url()).toBe(`${at(APP)}/me`);
+    const browser = (await context.cookies(at(APP))).filter(({ domain }) => domain === APP);
+    expect(browser.map(({ name }) => name).sort()).toEqual(['__Host-oauth_browser', '__Host-oauth_session']);
+  });
+
   it.each([SIBLING, STRANGER])('A-101 A-116 lives on when %s sends logout requests of every kind', async (host) => {
     const page = await loggedIn();
     const { id } = await sessionOf(page);

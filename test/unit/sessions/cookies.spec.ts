@@ -21,6 +21,7 @@ describe('reading a cookie', () => {
     ['with "=" at its end', `oauth_session=${VALUE}=`],
     ['empty', `oauth_session=`],
     ['quoted', `oauth_session="${VALUE}"`],
+    ['with a no-break space after the value', `oauth_session=${VALUE}\u00a0`],
   ])('takes it for none, but present, when it comes %s', (_, header) => {
     expect(readCookie(header, 'session', false)).toEqual({ value: null, present: true });
   });
@@ -32,6 +33,8 @@ describe('reading a cookie', () => {
     ['a longer name', `x_oauth_session=${VALUE}; oauth_session2=${VALUE}`],
     ['the name in a value', `a=oauth_session=${VALUE}`],
     ['a name without a value', 'oauth_session'],
+    ['a no-break space before the name, which goes round the prefix in a browser', `\u00a0oauth_session=${VALUE}`],
+    ['a no-break space after the name', `oauth_session\u00a0=${VALUE}`],
   ])('finds none in %s', (_, header) => {
     expect(readCookie(header, 'session', false)).toEqual({ value: null, present: false });
   });
