@@ -46,6 +46,10 @@ export interface OAuthLogin {
   readonly scope: readonly string[];
   /** The account of this identity, or null at its first login. */
   readonly account: KnownAccount | null;
-  /** Who was logged in on this browser when the login began to finish, or null. */
+  /**
+   * Who was logged in on this browser when the login began to finish, or null. Never a reason to give an identity that is
+   * not known yet to that user: who lures somebody into logging in with a stranger's account at the provider would own
+   * theirs. Identities are added by `POST /auth/:provider/link`, which checks that this is wanted.
+   */
   readonly currentUser: OAuthUser | null;
 }

@@ -173,7 +173,12 @@ export class SessionService {
     return (await this.#end(found, by)).length > 0;
   }
 
-  /** Ends all sessions of a user, at once and everywhere. @param options.except a session that may stay @returns how many ended */
+  /**
+   * Ends all sessions of a user, at once and everywhere. A login that `onLogin` has let pass just before may still finish:
+   * whoever must stay out is refused by `loadUser` as well.
+   * @param options.except a session that may stay
+   * @returns how many ended
+   */
   async endAll(user: OAuthUser | string, options: { except?: OAuthSession; by?: EndReason } = {}): Promise<number> {
     const { except, by = 'application' } = options;
     const where = { userId: userIdOf(user), ...(except ? { except: except.id } : {}) };

