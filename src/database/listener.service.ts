@@ -2,12 +2,11 @@
 // need: whoever listens also works without (by polling, or by asking the database), and can tell which it is.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
-import type { Client, Notification } from 'pg';
-import { randomId } from '../crypto/random.js';
+import type { Client } from 'pg';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { ClockWatch } from './clock-watch.js';
 import { Database } from './database.service.js';
+import { Heartbeat } from './heartbeat.js';
 
 /** First and longest pause between two attempts to connect, milliseconds. */
 const FIRST_BACKOFF = 100;
@@ -19,18 +18,6 @@ const QUEUE_ALARM = 0.5;
 
 /** Time to say goodbye to the server at shutdown, milliseconds. */
 const GOODBYE = 1_000;
-
-/** One heartbeat under way; times are monotonic milliseconds. */
-interface Heartbeat {
-  readonly id: string;
-  readonly at: number;
-  /** When the pool's database said that it is sent. */
-  answeredAt?: number;
-  /** It was heard on the listening connection. */
-  heard?: boolean;
-  /** Not heard so far, although the listening connection was asked and answered; undefined until it is asked. */
-  missed?: boolean;
-}
 
 /** What pg's client has besides its types. */
 interface Streaming {
@@ -53,18 +40,13 @@ export class Listener implements OnApplicationShutdown {
   readonly #logger = new Logger('OAuth');
   readonly #channels = new Map<string, Set<ChannelHandler>>();
   readonly #acknowledged = new Set<string>();
-  /** Comes back to this process alone. */
-  readonly #heartbeatChannel = `oauth_heartbeat_${randomId().replaceAll('-', '')}`;
   #client: Client | undefined;
   #connecting = false;
   #impossible = false;
   #stopped = false;
   #backoff = FIRST_BACKOFF;
   #retry: NodeJS.Timeout | undefined;
-  #heartbeat: NodeJS.Timeout | undefined;
-  #sent: Heartbeat | undefined;
-  #lastBeat = -Infinity;
-  #clocks = new ClockWatch();
+  #heartbeat: Heartbeat | undefined;
   #queueAlarmed = false;
   #warnedOfAnother = false;
 
@@ -102,7 +84,7 @@ export class Listener implements OnApplicationShutdown {
    * before that moment has been delivered.
    */
   heartbeatAge(): number {
-    return this.#client ? performance.now() - this.#lastBeat : Infinity;
+    return this.#heartbeat?.age ?? Infinity;
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -148,11 +130,15 @@ export class Listener implements OnApplicationShutdown {
         return;
       }
       if (this.#stopped) return await client.end();
-      client.on('notification', (notification) => this.#notified(notification));
-      await client.query(`listen "${this.#heartbeatChannel}"`);
+      const heartbeat = this.#heartbeatOf(client);
+      client.on('notification', ({ channel, payload = '' }) => {
+        if (!heartbeat.hears(channel, payload)) this.#tell(channel, (handler) => handler.notified(payload));
+      });
+      await heartbeat.listen();
       this.#client = client;
+      this.#heartbeat = heartbeat;
       await Promise.all([...this.#channels.keys()].map((channel) => this.#subscribe(client, channel)));
-      this.#beat(client);
+      heartbeat.start();
     } catch (error) {
       this.#lose(client);
       throw error;
@@ -170,79 +156,28 @@ export class Listener implements OnApplicationShutdown {
     }
   }
 
-  #notified({ channel, payload = '' }: Notification): void {
-    if (channel !== this.#heartbeatChannel) return this.#tell(channel, (handler) => handler.notified(payload));
-    if (this.#sent?.id !== payload) return;
-    this.#sent.heard = true;
-    this.#count(this.#sent);
-  }
-
-  /** A heartbeat counts once it was heard and its answer was judged, in whatever order they come over two connections. */
-  #count(sent: Heartbeat): void {
-    if (this.#sent !== sent || !sent.heard || sent.answeredAt === undefined) return;
-    this.#lastBeat = sent.at;
-    this.#sent = undefined;
-    this.#warnedOfAnother = false;
-  }
-
-  /**
-   * Sends heartbeats one after the other. One that was sent and is not heard in time ends the connection. One that the pool
-   * could not send says nothing about it: it is only late, and the next is tried an interval later.
-   */
-  #beat(client: Client): void {
-    if (this.#client !== client) return;
+  #heartbeatOf(client: Client): Heartbeat {
     const { cache, stalenessBound } = this.options.session;
     const interval = cache === 'coherent' ? Math.min(RELAXED_HEARTBEAT, stalenessBound * 250) : RELAXED_HEARTBEAT;
-    const patience = Math.max(this.options.databaseTimeout, 2 * interval);
-    if (!this.#sent) this.#send(client);
-    else if (this.#sent.answeredAt !== undefined && !this.#awaits(client, this.#sent, this.#sent.answeredAt + patience))
-      return;
-    this.#heartbeat = setTimeout(() => this.#beat(client), interval).unref();
+    return new Heartbeat(client, this.database, {
+      interval,
+      patience: Math.max(this.options.databaseTimeout, 2 * interval),
+      sent: (queueUsage) => this.#judgeQueue(queueUsage),
+      beaten: () => (this.#warnedOfAnother = false),
+      lost: (elsewhere) => {
+        if (elsewhere) this.#warnOfAnother();
+        this.#lose(client);
+      },
+    });
   }
 
-  #send(client: Client): void {
-    const sent: Heartbeat = { id: randomId(), at: performance.now() };
-    this.#sent = sent;
-    this.database
-      .query<{ usage: number; clock: number }>(
-        `select pg_notify($1, $2), pg_notification_queue_usage() as usage, date_part('epoch', clock_timestamp()) * 1000 as clock`,
-        [this.#heartbeatChannel, sent.id],
-      )
-      .then(
-        ([row]) => {
-          if (this.#client !== client) return;
-          this.#judgeQueue(row?.usage ?? 0);
-          // As good as a lost connection: all begin anew.
-          if (row && this.#clocks.hasJumped(row.clock, sent.at)) return this.#lose(client);
-          sent.answeredAt = performance.now();
-          this.#count(sent);
-        },
-        () => {
-          if (this.#sent === sent) this.#sent = undefined;
-        },
-      );
-  }
-
-  /** @returns false when it took too long, and the connection was given up: opened anew it may lead elsewhere */
-  #awaits(client: Client, sent: Heartbeat, end: number): boolean {
-    if (sent.missed === undefined) {
-      sent.missed = false;
-      // Its own database has delivered by then what there was: what is not heard after that was sent in another one.
-      client.query(`listen "${this.#heartbeatChannel}"`).then(
-        () => (sent.missed = !sent.heard),
-        () => this.#lose(client),
-      );
-    }
-    if (performance.now() <= end) return true;
-    if (sent.missed && !this.#warnedOfAnother) {
-      this.#warnedOfAnother = true;
-      const way = this.options.listenUrl === null ? 'the listening connection' : 'listen.url';
-      this.#logger.warn(
-        `${way} leads to another database than the pool: notifications of the pool's are not heard. Everything works without them, some of it a little slower; let both lead to the same server and database.`,
-      );
-    }
-    this.#lose(client);
-    return false;
+  #warnOfAnother(): void {
+    if (this.#warnedOfAnother) return;
+    this.#warnedOfAnother = true;
+    const way = this.options.listenUrl === null ? 'the listening connection' : 'listen.url';
+    this.#logger.warn(
+      `${way} leads to another database than the pool: notifications of the pool's are not heard. Everything works without them, some of it a little slower; let both lead to the same server and database.`,
+    );
   }
 
   #judgeQueue(usage: number): void {
@@ -262,11 +197,9 @@ export class Listener implements OnApplicationShutdown {
   }
 
   #disconnect(): void {
-    clearTimeout(this.#heartbeat);
+    this.#heartbeat?.stop();
+    this.#heartbeat = undefined;
     this.#client = undefined;
-    this.#sent = undefined;
-    this.#lastBeat = -Infinity;
-    this.#clocks = new ClockWatch();
     const interrupted = [...this.#acknowledged];
     this.#acknowledged.clear();
     for (const channel of interrupted) this.#tell(channel, (handler) => handler.interrupted?.());
