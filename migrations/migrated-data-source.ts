@@ -49,7 +49,15 @@ async function hold(runner: QueryRunner): Promise<void> {
     const [row] = (await runner.query('select pg_try_advisory_xact_lock($1) as held', [MIGRATION_LOCK])) as [
       { held: boolean },
     ];
-    if (row.held) return;
+    if (row.held) {
+      // Its transaction is idle for as long as the migrations take, and would be ended where the server bounds that
+      // (`transaction_timeout` is there from Postgres 17 on).
+      await runner.query(
+        `select set_config(name, '0', true) from pg_settings
+         where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')`,
+      );
+      return;
+    }
     await runner.rollbackTransaction();
     await sleep(POLL_INTERVAL);
   }

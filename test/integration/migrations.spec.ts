@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { DataSource } from 'typeorm';
+import { DataSource, type QueryRunner } from 'typeorm';
 import { migratedDataSource, oauthCacheMigrations, oauthMigrations } from '../../migrations/index.js';
 import { oauthEntities } from '../../src/index.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -111,6 +111,19 @@ describe('migrations', () => {
       `select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' and application_name <> ''`,
     );
     expect(others).toEqual([]);
+  });
+
+  it('migratedDataSource keeps its lock where the database ends idle transactions', async () => {
+    await database.query(`alter database ${database.name} set idle_in_transaction_session_timeout = '200ms'`);
+    class Slow1764999999999 {
+      readonly name = 'Slow1764999999999';
+      up = (runner: QueryRunner) => runner.query('select pg_sleep(1)');
+      down = () => Promise.resolve();
+    }
+    const all = { migrations: [...oauthMigrations, Slow1764999999999] };
+    const [first, second] = await Promise.all([1, 2].map(() => migratedDataSource(options(database, all))));
+    await Promise.all([first!.destroy(), second!.destroy()]);
+    expect(await database.query('select count(*)::int as n from migrations')).toEqual([{ n: 3 }]);
   });
 
   it('migratedDataSource tells of a failing migration, and cleans up', async () => {
