@@ -44,12 +44,21 @@ async function main(argv: string[]): Promise<number> {
     return 0;
   }
   if (command === 'keys') {
-    const [verb, id] = rest;
-    if (verb === 'generate') return generateKey();
-    if (verb === 'report') return reportKeys(values);
-    if (verb === 'retire' && id !== undefined) return retireKey(id, values);
+    const [verb, id, ...surplus] = rest;
+    if (verb === 'retire' && id !== undefined) {
+      // A second id would look as if it had been judged as well.
+      if (surplus.length > 0) throw new UsageError('keys retire takes one id and nothing more');
+      return retireKey(id, values);
+    }
+    if (verb === 'generate' || verb === 'report') {
+      if (id !== undefined) throw new UsageError(`keys ${verb} takes nothing more`);
+      return verb === 'generate' ? generateKey() : reportKeys(values);
+    }
     throw new UsageError('keys takes: generate, report, retire <id>');
   }
+  // What is left over is not shown: it may be a key.
+  if ((command === 'rekey' || command === 'doctor') && rest.length > 0)
+    throw new UsageError(`${command} takes nothing more`);
   if (command === 'rekey') return rekey(values);
   if (command === 'doctor') return doctor(values);
   throw new UsageError(command === '' ? 'a command is missing' : `there is no command ${JSON.stringify(command)}`);
