@@ -14,13 +14,12 @@ export class DoctorRepository {
     return row!;
   }
 
-  /** Names of the migrations that were run, as TypeORM notes them; null when there is no such table. */
-  async migrations(): Promise<string[] | null> {
-    const [table] = await this.database.query<{ found: string | null }>(
-      `select to_regclass('migrations')::text as found`,
-    );
-    if (!table?.found) return null;
-    return (await this.database.query<{ name: string }>('select name from migrations')).map((row) => row.name);
+  /** Names of the migrations that were run, as TypeORM notes them in that table; null when there is none. */
+  async migrations(table: string): Promise<string[] | null> {
+    const [row] = await this.database.query<{ found: string | null }>('select to_regclass($1)::text as found', [table]);
+    if (!row?.found) return null;
+    // As Postgres spells it: quoted where it has to be.
+    return (await this.database.query<{ name: string }>(`select name from ${row.found}`)).map(({ name }) => name);
   }
 }
 

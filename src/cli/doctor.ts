@@ -20,10 +20,14 @@ export async function doctor(given: Arguments): Promise<number> {
     const { version, standby } = await repository.server();
     if (standby) note('database', 'problem', `PostgreSQL ${version} is a read-only standby`);
     else note('database', 'ok', `PostgreSQL ${version}`);
-    const run = await repository.migrations();
+    const table = given['migrations-table'] ?? 'migrations';
+    const run = await repository.migrations(table);
     const pending = oauthMigrations.map((item) => item.name).filter((name) => !run?.includes(name));
     if (pending.length === 0) note('migrations', 'ok', `${oauthMigrations.length} run`);
-    else note('migrations', 'problem', `pending: ${pending.join(', ')}; see migratedDataSource`);
+    else {
+      const where = run === null ? `; there is no table ${table} (--migrations-table names another)` : '';
+      note('migrations', 'problem', `pending: ${pending.join(', ')}; see migratedDataSource${where}`);
+    }
     if (pending.length === 0) await checkKeys(given, totals(await rekeyerOf(database).report()), note);
     await checkListen(given, database.url, note);
   });

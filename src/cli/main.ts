@@ -20,6 +20,7 @@ Options
   --keys FILE               JSON file: [{ "id": "2026-11", "secret": "…" }, …], the current key first
                             (or OAUTH_KEYS: the same JSON, or "id:secret,id:secret")
   --listen-url URL          direct connection for LISTEN, as in the option listen: { url } (doctor)
+  --migrations-table NAME   where TypeORM notes what was run, as Postgres spells it: migrations (doctor)
   --batch-size N            rows in one batch of rekey (200)
   --pause MS                pause between two batches of rekey (0)
   --json                    machine-readable output`;
@@ -32,6 +33,7 @@ async function main(argv: string[]): Promise<number> {
       'database-url': { type: 'string' },
       keys: { type: 'string' },
       'listen-url': { type: 'string' },
+      'migrations-table': { type: 'string' },
       'batch-size': { type: 'string' },
       pause: { type: 'string' },
       json: { type: 'boolean', default: false },

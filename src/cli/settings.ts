@@ -18,6 +18,7 @@ export interface Arguments {
   'database-url'?: string | undefined;
   keys?: string | undefined;
   'listen-url'?: string | undefined;
+  'migrations-table'?: string | undefined;
   'batch-size'?: string | undefined;
   pause?: string | undefined;
   json?: boolean | undefined;

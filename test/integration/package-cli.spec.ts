@@ -1,6 +1,7 @@
 // The command line of the installed package, every command against a real database.
 import { readFileSync, symlinkSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { migratedDataSource, oauthMigrations } from '../../migrations/index.js';
 import { createTestDatabase } from '../support/database.js';
 import { TEST_KEY } from '../support/app.js';
 import { type Grants, startGrants } from '../support/grants.js';
@@ -92,6 +93,22 @@ describe('nest-oauth, installed', () => {
     await using empty = await createTestDatabase({ from: 'empty' });
     const ill = await run(['doctor', '--database-url', empty.url, ...keys]);
     expect([ill.code, ill.output]).toEqual([1, expect.stringMatching(/problem\s+migrations: pending: .*OAuth/)]);
+    expect(ill.output).toContain('--migrations-table');
+  });
+
+  it("finds migrations where TypeORM's migrationsTableName or schema puts them", async () => {
+    await using other = await createTestDatabase({ from: 'empty' });
+    await other.query('create schema "App"');
+    const dataSource = await migratedDataSource({
+      ...{ type: 'postgres', url: other.url, schema: 'App', migrationsTableName: 'Done here' },
+      migrations: oauthMigrations,
+    });
+    await dataSource.destroy();
+    const examine = (name: string) => run(['doctor', '--database-url', other.url, '--migrations-table', name, ...keys]);
+    const found = await examine('"App"."Done here"');
+    expect([found.code, found.output]).toEqual([0, expect.stringMatching(/ok\s+migrations: 2 run/)]);
+    const none = await examine('nowhere');
+    expect([none.code, none.output]).toEqual([1, expect.stringContaining('there is no table nowhere')]);
   });
 
   it('reports, refuses to retire, examines, seals anew, and retires: the application goes on with the new key', async () => {
