@@ -1,5 +1,5 @@
 // Tells when sessions end, wherever that happens: for WebSockets and server-sent events, which no guard sees again.
-import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { Observable, Subject, type Subscriber } from 'rxjs';
 import { Listener } from '../database/listener.service.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
@@ -10,7 +10,7 @@ import { SessionRepository } from './session.repository.js';
 
 /** Watches sessions that are in use without requests. */
 @Injectable()
-export class SessionEnds implements OnApplicationShutdown {
+export class SessionEnds implements BeforeApplicationShutdown, OnApplicationShutdown {
   /** Ids of sessions that ended: all that end in this process, and watched ones that end elsewhere or expire. */
   readonly ended$: Observable<string>;
   readonly #ended = new Subject<string>();
@@ -52,10 +52,14 @@ export class SessionEnds implements OnApplicationShutdown {
     });
   }
 
-  onApplicationShutdown(): void {
+  /** Before the server closes, which waits for the very streams that are to end by this. */
+  beforeApplicationShutdown(): void {
     this.#shutDown = true;
     this.#stop();
     for (const watchers of [...this.#watched.values()]) for (const watcher of [...watchers]) watcher.complete();
+  }
+
+  onApplicationShutdown(): void {
     this.#ended.complete();
   }
 

@@ -145,7 +145,9 @@ export class SessionService {
 
   /**
    * Emits once and completes when a session has ended, wherever that happens; for connections that outlive their
-   * request: `return stream$.pipe(takeUntil(sessions.ends(session)))` in an `@Sse()` handler.
+   * request: `return stream$.pipe(takeUntil(sessions.ends(session).pipe(endWith(undefined))))` in an `@Sse()` handler. It
+   * completes without a value when the application shuts down; `endWith` ends the stream then, too, for which the server
+   * would wait.
    */
   ends(session: OAuthSession): Observable<void> {
     return this.watch.ends(session);

@@ -1,5 +1,6 @@
 // For gateways: whose socket is it, and when must it close? Works with socket.io and with ws.
 import { Injectable } from '@nestjs/common';
+import { defaultIfEmpty, map } from 'rxjs';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
 import { isRefusedForeign } from './cross-site.js';
@@ -25,6 +26,8 @@ interface Socket {
 const CLOSED = 3;
 /** Close code of ws for a refused or ended session: policy violation (RFC 6455 §7.4.1). */
 const POLICY_VIOLATION = 1008;
+/** The one for a socket that nobody watches any more: the application shuts down. */
+const GOING_AWAY = 1001;
 /** Time for a client of ws to answer the close, milliseconds. */
 const GOODBYE = 1_000;
 
@@ -66,7 +69,11 @@ export class SocketSessions {
       close(socket);
       return null;
     }
-    const watch = this.sessions.ends(session).subscribe(() => close(socket));
+    const ends = this.sessions.ends(session).pipe(
+      map(() => POLICY_VIOLATION),
+      defaultIfEmpty(GOING_AWAY),
+    );
+    const watch = ends.subscribe((code) => close(socket, code));
     left.signal.addEventListener('abort', () => watch.unsubscribe());
     return session;
   }
@@ -80,9 +87,9 @@ export class SocketSessions {
   }
 }
 
-function close(socket: Socket): void {
+function close(socket: Socket, code = POLICY_VIOLATION): void {
   if (socket.disconnect) return socket.disconnect(true);
-  socket.close?.(POLICY_VIOLATION, 'session ended');
+  socket.close?.(code, code === GOING_AWAY ? 'shutting down' : 'session ended');
   // With ws that is only a question, and a client that does not answer would be heard on.
   socket.removeAllListeners?.('message');
   setTimeout(() => socket.terminate?.(), GOODBYE).unref();

@@ -1,9 +1,11 @@
 import { EventEmitter, once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Controller, type MessageEvent, Sse, UseFilters, UseGuards } from '@nestjs/common';
 import { WsAdapter } from '@nestjs/platform-ws';
 import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
-import { interval, map, type Observable, takeUntil } from 'rxjs';
+import { endWith, interval, map, type Observable, takeUntil } from 'rxjs';
 import { io } from 'socket.io-client';
 import WebSocket from 'ws';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -64,7 +66,7 @@ class StreamController {
   @Sse() stream(@CurrentSession() session: OAuthSession): Observable<MessageEvent> {
     return interval(20).pipe(
       map((data) => ({ data: String(data) })),
-      takeUntil(this.sessions.ends(session)),
+      takeUntil(this.sessions.ends(session).pipe(endWith(undefined))),
     );
   }
 }
@@ -310,6 +312,31 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
     await database.query(`update oauth_sessions set expires_at = now() where id = $1`, [id]);
     expect(await Promise.race([body, sleep(3000, undefined, { ref: false })])).toContain('data: 1');
     expect((await fetch(`${withIo.url}/stream`, { headers: { cookie } })).status).toBe(401);
+  });
+
+  it('ends streams and sockets when the application shuts down, which would wait for the streams', async () => {
+    const { cookie } = await login();
+    const leaving = await startApp({
+      platform,
+      database: database.url,
+      providers: [oidcOf(provider)],
+      nestProviders: [ChatGateway],
+      controllers: [StreamController],
+      configure: (app) => void app.useWebSocketAdapter(new WsAdapter(app)),
+    });
+    const socket = new WebSocket(leaving.url.replace('http', 'ws'), { headers: { cookie } });
+    const closed = once(socket, 'close') as Promise<[number]>;
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ event: 'whoami' }));
+    await answerOf(socket);
+    const request = get(`${leaving.url}/stream`, { headers: { cookie }, agent: false });
+    const [stream] = (await once(request, 'response')) as [IncomingMessage];
+    const body = text(stream).catch(() => 'cut off');
+    await sleep(100);
+    const down = leaving.close().then(() => 'down');
+    expect(await Promise.race([down, sleep(3000, 'still up', { ref: false })])).toBe('down');
+    expect(await body).toContain('data: 1');
+    expect((await closed)[0]).toBe(1001);
   });
 
   it('tells the ids of sessions that end', async () => {

@@ -31,7 +31,7 @@ describe('ends of sessions', () => {
       options as ResolvedOptions,
     );
   });
-  afterEach(() => ends.onApplicationShutdown());
+  afterEach(() => ends.beforeApplicationShutdown());
 
   const watch = (id: string) =>
     ends.ends(id).subscribe({ next: () => seen.push(`${id} ended`), complete: () => seen.push(`${id} complete`) });
@@ -55,7 +55,7 @@ describe('ends of sessions', () => {
   it('completes without a value at shutdown, also what is asked for later', () => {
     watch('one');
     watch('two');
-    ends.onApplicationShutdown();
+    ends.beforeApplicationShutdown();
     watch('three');
     expect(seen).toEqual(['one complete', 'two complete', 'three complete']);
     expect(notify).toBeUndefined();
