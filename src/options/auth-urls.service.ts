@@ -1,11 +1,14 @@
 // Absolute URLs of our own routes: baseUrl, plus the application's global prefix unless excluded, plus routePrefix.
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, RequestMethod } from '@nestjs/common';
 import { ApplicationConfig } from '@nestjs/core';
 import { ResolvedOptions } from './resolve-options.js';
 import { MAX_RETURN_TO_LENGTH } from './urls.js';
 
 /** Injection token of the `routePrefix`, fixed where the module is defined. */
 export const ROUTE_PREFIX = Symbol('OAUTH_ROUTE_PREFIX');
+
+/** Of exclusions from the global prefix; Nest takes -1 for all as well. */
+const FOR_GET: readonly number[] = [RequestMethod.GET, RequestMethod.ALL, -1];
 
 /** Where the auth routes are, below this global prefix. */
 interface Routes {
@@ -79,7 +82,10 @@ export class AuthUrls {
     const prefix = this.application.getGlobalPrefix();
     if (!prefix) return '';
     const route = `/${this.routePrefix.replace(/^\/+|\/+$/g, '')}/:provider/callback`;
-    const excluded = this.application.getGlobalPrefixOptions().exclude?.some((entry) => entry.pathRegex.test(route));
+    // What is excluded for another method leaves the routes that browsers are sent to where they are.
+    const excluded = this.application
+      .getGlobalPrefixOptions()
+      .exclude?.some(({ requestMethod, pathRegex }) => FOR_GET.includes(requestMethod) && pathRegex.test(route));
     return excluded ? '' : prefix;
   }
 }

@@ -14,6 +14,7 @@ import {
   Injectable,
   Module,
   type NestInterceptor,
+  RequestMethod,
   type Type,
   UseGuards,
   type PipeTransform,
@@ -149,7 +150,9 @@ describe.each(platforms)('the module on %s', (platform) => {
     ['auth', 'api', undefined],
     ['auth', 'api', ['auth/{*path}']],
     ['auth', 'api', ['auth/*path']],
-  ] as [string, string, string[] | undefined][])(
+    ['auth', 'api', [{ path: 'auth/*path', method: RequestMethod.GET }]],
+    ['auth', 'api', [{ path: 'auth/*path', method: RequestMethod.POST }]],
+  ] as [string, string, (string | { path: string; method: RequestMethod })[] | undefined][])(
     'routePrefix %j below the global prefix %j, excluding %j',
     async (routePrefix, prefix, exclude) => {
       @Module({ imports: [typeorm(), OAuthModule.forRoot({ ...options(), routePrefix })], controllers: [MeController] })
@@ -158,7 +161,8 @@ describe.each(platforms)('the module on %s', (platform) => {
       const path = prefix ? `/${prefix}/me` : '/me';
       const { status, url: end, agent } = await loggedIn(path);
       expect([status, end]).toEqual([200, url + path]);
-      const own = `/${[exclude ? '' : prefix, routePrefix.replace(/^\//, '')].filter(Boolean).join('/')}`;
+      const isExcluded = exclude?.some((route) => typeof route === 'string' || route.method === RequestMethod.GET);
+      const own = `/${[isExcluded ? '' : prefix, routePrefix.replace(/^\//, '')].filter(Boolean).join('/')}`;
       expect(agent.history.some((hop) => hop.url.startsWith(`${url}${own}/fake/callback?`))).toBe(true);
       const landing = await new UserAgent().navigate(
         `${url}${own}/fake/login?returnTo=${encodeURIComponent(`${own}/logout`)}`,
