@@ -66,6 +66,7 @@ export class LoginPreparer {
     );
     return {
       stateHash: pending.stateHash,
+      within: null,
       oldTokenHash: oldToken === null ? null : sha256(oldToken),
       account: {
         id: accountId,

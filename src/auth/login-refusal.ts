@@ -3,7 +3,7 @@ import { OAuthError } from '../errors/oauth-error.js';
 import type { LoginWritten } from './login.repository.js';
 
 /** Why the login statement wrote no session, or none that lasts. */
-export function loginRefusal({ session_seconds, logged_out }: LoginWritten, provider: string): OAuthError {
+export function loginRefusal({ session_seconds, logged_out, late }: LoginWritten, provider: string): OAuthError {
   if (session_seconds !== null)
     return new OAuthError('invalid_id_token', {
       provider,
@@ -16,5 +16,7 @@ export function loginRefusal({ session_seconds, logged_out }: LoginWritten, prov
       provider,
       cause: new Error('the provider logged this person out meanwhile'),
     });
+  if (late)
+    return new OAuthError('database_unavailable', { provider, cause: new Error('the database was reached too late') });
   return new OAuthError('account_conflict', { provider });
 }

@@ -8,6 +8,11 @@ import type { EndedSession } from '../sessions/session.repository.js';
 /** Everything that a login writes. Secrets are sealed already. */
 export interface LoginWrite {
   stateHash: Buffer;
+  /**
+   * Seconds since the state was used up, by the database's clock, after which nothing is written: whoever sends COMMIT with it
+   * has given up by then. Null for no such bound.
+   */
+  within: number | null;
   /** Hash of the session cookie that came along: that session ends. */
   oldTokenHash: Buffer | null;
   account: {
@@ -64,6 +69,8 @@ export interface LoginWritten {
   session_seconds: number | null;
   /** Nothing was written: the account's grant is to be left alone, and this one must be the session's own. */
   apart: boolean;
+  /** Nothing was written: it came later than {@link LoginWrite.within}. */
+  late: boolean;
   ended: (EndedSession & { issuer: string; subject: string; own_grant: boolean }) | null;
 }
 
@@ -75,6 +82,11 @@ const LIVES = `
 const KEEPS = `(${LIVES} and (excluded.refresh_token is null or (oauth_grants.scope @> excluded.scope and not excluded.scope @> oauth_grants.scope)))`;
 /** Each refresh token has what the other lacks, and none may be lost: the new one becomes the session's own. */
 const STANDS_APART = `(${LIVES} and excluded.refresh_token is not null and not oauth_grants.scope @> excluded.scope and not excluded.scope @> oauth_grants.scope)`;
+
+/** Nobody waits for this any more. */
+const LATE = `exists (
+  select 1 from oauth_states
+  where state_hash = $1::bytea and clock_timestamp() > consumed_at + make_interval(secs => $33::double precision))`;
 
 const WRITE_LOGIN = `
   with logged_out as (
@@ -92,6 +104,7 @@ const WRITE_LOGIN = `
     where not exists (select 1 from logged_out)
       -- a second try, after the connection was lost with the answer to the first
       and not exists (select 1 from oauth_states where state_hash = $1::bytea and outcome = 'done')
+      and not ${LATE}
       -- one that was disconnected meanwhile comes back as nobody's, and not as the user that it was
       and ($32::uuid is null or exists (select 1 from oauth_accounts known where known.id = $32::uuid))
     on conflict (issuer, subject) do update
@@ -175,7 +188,8 @@ const WRITE_LOGIN = `
          coalesce((select first_login from account), (select first_login from already)) as first_login,
          coalesce((select seconds from session), (select seconds from already)) as session_seconds,
          (select to_jsonb(ended) from ended) as ended,
-         exists (select 1 from account) and not exists (select 1 from granted) as apart`;
+         exists (select 1 from account) and not exists (select 1 from granted) as apart,
+         not exists (select 1 from account) and ${LATE} as late`;
 
 const OLDEST = `
   select id from oauth_sessions where user_id = $1::text and expires_at > now() and idle_expires_at > now()
@@ -188,13 +202,16 @@ export class LoginRepository {
    * Writes a login in one round trip, and says the same when it is asked again. Call it under the locks of the identity,
    * which make earlier commits visible.
    */
-  async write(tx: Queryable, { stateHash, oldTokenHash, account, grant, session }: LoginWrite): Promise<LoginWritten> {
+  async write(
+    tx: Queryable,
+    { stateHash, within, oldTokenHash, account, grant, session }: LoginWrite,
+  ): Promise<LoginWritten> {
     const [row] = await tx.query<LoginWritten & Record<string, unknown>>(WRITE_LOGIN, [
       stateHash, account.provider, account.issuer, account.subject, account.id, account.userId, JSON.stringify(account.profile),
       grant.id, grant.sessionBound ? session.id : null, grant.scope, grant.refreshToken, grant.refreshExpiresIn, grant.dpopKey, grant.accessToken, grant.tokenType,
       session.sid, session.id, session.tokenHash, session.authTime, session.acr, session.amr, session.idleTimeout, session.absoluteTimeout,
       session.ip, session.userAgent, session.idToken, oldTokenHash, grant.expiresIn, session.ceiling, grant.accessKey, grant.replaces,
-      account.known,
+      account.known, within,
     ], { prepared: true }); // prettier-ignore
     return row!;
   }

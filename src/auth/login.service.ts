@@ -108,8 +108,11 @@ export class LoginService {
     const { attempt, identity } = login;
     const { provider, pending } = attempt;
     const locks = [...(await this.#limitLock(write)), ...identityLocks(identity)];
+    const single = this.#isAllThereIs(pending, write);
+    // Nobody waits longer for the transaction; held up on its way, it must not be done behind the back of who gave up.
+    const within = single ? (performance.now() - pending.consumedAt + this.options.databaseTimeout) / 1000 : null;
     const work = async (tx: Queryable): Promise<Written> => {
-      const result = await this.logins.write(tx, write);
+      const result = await this.logins.write(tx, { ...write, within });
       if (result.apart) throw new StandsApart();
       // Less than a second: the cookie would be gone before it is used, and the browser go round in circles.
       if ((result.session_seconds ?? 0) < 1) throw loginRefusal(result, provider.name);
@@ -120,7 +123,7 @@ export class LoginService {
         });
       return { write, written: { ...result, crowdedOut: await this.#endReplaced(tx, result) } };
     };
-    return this.database.transaction(locks, work, { single: this.#isAllThereIs(pending, write) });
+    return this.database.transaction(locks, work, { single });
   }
 
   /** Whether nothing can follow the statement but its COMMIT: no other session ends, and none is refused for being short. */

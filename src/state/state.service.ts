@@ -42,6 +42,8 @@ export interface PendingLogin extends LoginDemands {
   readonly returnTo: string;
   /** The session that was linking, if one was. */
   readonly sessionId: string | null;
+  /** When its use was known here, monotonic milliseconds: a moment after what the database calls `consumed_at`. */
+  readonly consumedAt: number;
 }
 
 /** How long a duplicate callback waits for the first one, and how often it looks. Milliseconds. */
@@ -112,14 +114,15 @@ export class StateService {
     const binding = bindingOf(input);
     const row = binding && (await this.#consumed(binding));
     if (!row) return null;
+    const consumedAt = performance.now();
     const { stateHash } = binding;
     try {
       const [payload, returnTo] = await Promise.all([
         this.sealer.open(payloadContext(stateHash, input.provider), row.payload),
         this.#openReturnTo(stateHash, input.provider, row.return_to),
       ]);
-      const remembered = JSON.parse(payload) as Omit<PendingLogin, 'stateHash' | 'returnTo' | 'sessionId'>;
-      return { ...remembered, stateHash, returnTo, sessionId: row.session_id };
+      const remembered = JSON.parse(payload) as LoginDemands & Pick<PendingLogin, 'codeVerifier' | 'nonce'>;
+      return { ...remembered, stateHash, returnTo, sessionId: row.session_id, consumedAt };
     } catch (error) {
       // A key that this process does not know is the operator's mistake (or a deployment under way): nobody loses a login by it.
       if (isUnknownKey(error)) await this.states.restore(stateHash, row.payload);

@@ -39,8 +39,8 @@ const FIRST_LOGIN: Partial<Record<keyof typeof STEPS, Record<Trouble, Cell>>> = 
   'the state is used up': { cut: UNUSED, 'lose-answer': FAILED, stall: FAILED, restart: UNUSED },
   // Whatever was not committed may be done again; the code may not.
   'the account is looked up for onLogin': { cut: FINISHED, 'lose-answer': FINISHED, stall: FAILED, restart: FAILED },
-  // Asked again, it says what it has done. What was held back on the way is done when everybody has gone.
-  'the login is written': { cut: FINISHED, 'lose-answer': FINISHED, stall: ORPHAN, restart: FAILED },
+  // Asked again, it says what it has done. What was held back on the way does nothing when nobody waits for it any more.
+  'the login is written': { cut: FINISHED, 'lose-answer': FINISHED, stall: FAILED, restart: FAILED },
 };
 const LATER_LOGIN: typeof FIRST_LOGIN = {
   'the login is written': { cut: FINISHED, 'lose-answer': FINISHED, stall: FAILED, restart: FAILED },
