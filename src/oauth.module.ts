@@ -59,6 +59,7 @@ import type { OAuthModuleExtras, OAuthModuleOptions } from './options/options.js
 import { ResolvedOptions, resolveOptions } from './options/resolve-options.js';
 import { ProviderRegistry } from './providers/provider.registry.js';
 import { SessionCache } from './sessions/session-cache.service.js';
+import { SessionEnder } from './sessions/session-ender.service.js';
 import { SessionEnds } from './sessions/session-ends.service.js';
 import { KnownSessions } from './sessions/known-sessions.service.js';
 import { SessionLookup } from './sessions/session-lookup.js';
@@ -107,6 +108,7 @@ const SERVICES: NestProvider[] = [
     LookupRepository,
     SessionRepository,
     SessionCache,
+    SessionEnder,
     SessionEnds,
     SessionLookup,
     KnownSessions,

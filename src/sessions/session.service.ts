@@ -3,16 +3,13 @@ import { Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import { sha256 } from '../crypto/digest.js';
 import { isId } from '../crypto/random.js';
-import { Database } from '../database/database.service.js';
-import { identityLocks, type LockedIdentity } from '../database/identity-locks.js';
 import { OAuthError } from '../errors/oauth-error.js';
-import { OAuthEvents, type OAuthEventMap } from '../events/oauth-events.service.js';
-import { GrantEnder } from '../grants/grant-ender.service.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import type { OAuthAppUser, OAuthUser } from '../options/login.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import type { OAuthSession } from '../options/session.js';
 import { recordOf, sessionOf } from './oauth-session.js';
+import { type EndReason, SessionEnder } from './session-ender.service.js';
 import { SessionEnds } from './session-ends.service.js';
 import { SessionLookup } from './session-lookup.js';
 import type { FoundSession } from './session-record.js';
@@ -43,11 +40,6 @@ export interface RequestSession {
 /** Most questions at once whether a dead cookie was replaced: whoever sends many must not take the pool from others. */
 const MAX_ASKING = 3;
 
-/** Looks for sessions that replaced those which were to end: each takes a whole login, which nobody finishes again and again. */
-const MAX_LOOKS = 3;
-
-type EndReason = OAuthEventMap['logout']['by'];
-
 /** Finds, lists and ends sessions. */
 @Injectable()
 export class SessionService {
@@ -58,9 +50,7 @@ export class SessionService {
     private readonly lookup: SessionLookup,
     private readonly touches: SessionTouches,
     private readonly watch: SessionEnds,
-    private readonly grants: GrantEnder,
-    private readonly database: Database,
-    private readonly events: OAuthEvents,
+    private readonly ender: SessionEnder,
     private readonly options: ResolvedOptions,
     private readonly urls: AuthUrls,
   ) {}
@@ -172,7 +162,7 @@ export class SessionService {
   async end(user: OAuthUser | string, id: string, by: EndReason = 'application'): Promise<boolean> {
     if (!isId(id)) return false;
     const found = await this.sessions.identities({ userId: userIdOf(user), only: id });
-    return (await this.#end(found, by)).length > 0;
+    return (await this.ender.end(found, by)).length > 0;
   }
 
   /**
@@ -188,20 +178,20 @@ export class SessionService {
     // A link may have given the one that stays another id.
     const isKept = ({ account_id, created_at }: LastingKey): boolean =>
       kept?.account_id === account_id && kept.created_at === created_at;
-    return this.#endAll(async () => (await this.sessions.identities(where)).filter((found) => !isKept(found)), by);
+    return this.ender.endAll(async () => (await this.sessions.identities(where)).filter((found) => !isKept(found)), by);
   }
 
   /** Ends all sessions that logged in with one account. @returns how many ended */
   async endAllOfAccount(accountId: string, by: EndReason = 'application'): Promise<number> {
     if (!isId(accountId)) return 0;
-    return this.#endAll(() => this.sessions.identities({ accountId }), by);
+    return this.ender.endAll(() => this.sessions.identities({ accountId }), by);
   }
 
   /** Ends the session of a request, and its grant when nothing else needs it. @returns what is needed to log out at the provider */
   async endCurrent(session: OAuthSession): Promise<EndedSession | undefined> {
     const record = recordOf(session) ?? (await this.lookup.findById(session.id))?.record;
     if (!record) return undefined;
-    const [ended] = await this.#end([record], 'user');
+    const [ended] = await this.ender.end([record], 'user');
     return ended;
   }
 
@@ -209,42 +199,6 @@ export class SessionService {
     if (!found) return { session: null, stale: true };
     this.touches.note(found);
     return { session: sessionOf(found), stale: false };
-  }
-
-  /** Ends all that are found, and looks again where one was gone by then: a login or step-up may have put another in its place. */
-  async #endAll(find: () => ReturnType<SessionRepository['identities']>, by: EndReason): Promise<number> {
-    let count = 0;
-    for (let look = 1; ; look++) {
-      const found = await find();
-      const { length } = await this.#end(found, by);
-      count += length;
-      if (length >= found.length || look === MAX_LOOKS) return count;
-    }
-  }
-
-  /**
-   * Ends sessions and what hangs on them, one identity at a time under its locks: a login that is just committing, and
-   * another last logout, must see each other; and a link that gives the session another id meanwhile saves nothing.
-   */
-  async #end(found: readonly (LastingKey & LockedIdentity)[], by: EndReason): Promise<EndedSession[]> {
-    const ended: EndedSession[] = [];
-    try {
-      for (const session of found) {
-        const removed = await this.database.transaction(identityLocks(session), async (tx) => {
-          const rows = await this.sessions.remove(tx, session);
-          await this.grants.endUnneeded(tx, rows);
-          return rows;
-        });
-        ended.push(...removed);
-      }
-      return ended;
-    } finally {
-      // Also where one of them failed: the others have ended, and nobody else tells of them.
-      if (ended.length > 0) {
-        this.events.emit('logout', { userId: ended[0]!.user_id, sessionIds: ended.map((session) => session.id), by });
-        this.grants.wake();
-      }
-    }
   }
 }
 
