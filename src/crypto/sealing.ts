@@ -1,7 +1,7 @@
 // Secrets at rest: compact JWE (RFC 7516), alg A256KW, enc A256GCM, bound to where they are stored.
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { OAuthError } from '../errors/oauth-error.js';
-import { type KeyRing, UnknownKeyError } from './key-ring.js';
+import { type KeyRing, UnknownKeyError, type WrappedKey } from './key-ring.js';
 
 /**
  * Where a sealed value lives: table, column, then what names the row. It is part of the authenticated header, so a
@@ -33,10 +33,11 @@ export class Sealer {
     const drawn = randomBytes(KEY_BYTES + IV_BYTES);
     const contentKey = new Uint8Array(drawn.subarray(0, KEY_BYTES));
     const iv = drawn.subarray(KEY_BYTES);
-    const wrapped = this.#answered(() => this.keyRing.wrap(contentKey));
-    const { keyId, encryptedKey } = wrapped instanceof Promise ? await wrapped : wrapped;
-    const header = base64url(JSON.stringify({ alg: 'A256KW', enc: 'A256GCM', kid: keyId, ctx: context }));
+    // It has its own copy of the key from here on: a key ring that wipes what it has wrapped takes nothing away.
     const cipher = createCipheriv('aes-256-gcm', contentKey, iv, { authTagLength: TAG_BYTES });
+    const wrapped = this.#answered(() => this.keyRing.wrap(contentKey));
+    const { keyId, encryptedKey } = this.#usable(wrapped instanceof Promise ? await wrapped : wrapped);
+    const header = base64url(JSON.stringify({ alg: 'A256KW', enc: 'A256GCM', kid: keyId, ctx: context }));
     cipher.setAAD(Buffer.from(header, 'ascii'));
     // A mode that works on streams leaves nothing for the end; an encoding for both would be a decoder of its own.
     const ciphertext = cipher.update(plaintext, 'utf8');
@@ -89,6 +90,14 @@ export class Sealer {
     } catch (cause) {
       throw this.#unreadable(cause);
     }
+  }
+
+  /** A wrapped key that can be stored and found again: what is sealed with any other is lost. */
+  #usable(wrapped: Partial<WrappedKey> | null): WrappedKey {
+    const { keyId, encryptedKey } = wrapped ?? {};
+    if (typeof keyId === 'string' && ArrayBuffer.isView(encryptedKey) && encryptedKey.byteLength > 0)
+      return { keyId, encryptedKey };
+    throw this.#unreadable(new Error('wrap() of the key ring must answer with keyId, a text, and encryptedKey, bytes'));
   }
 
   #unreadable(cause: unknown): OAuthError {

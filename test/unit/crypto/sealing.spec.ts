@@ -207,6 +207,37 @@ describe('sealing', () => {
     expect(messages.size).toBe(1);
   });
 
+  it('D-045 a key ring that wipes the content key once it is wrapped loses nothing', async () => {
+    class Wiping extends LocalKeyRing {
+      override wrap(contentKey: Uint8Array) {
+        const wrapped = super.wrap(contentKey);
+        contentKey.fill(0);
+        return wrapped;
+      }
+    }
+    const wiping = new Sealer(new Wiping([{ id: 'a', bytes: KEY }]));
+    expect(await sealer.open(HERE, await wiping.seal(HERE, 'secret'))).toBe('secret');
+  });
+
+  it.each([
+    ['nothing', null],
+    ['no key id', { encryptedKey: randomBytes(40) }],
+    ['an empty key', { keyId: 'a', encryptedKey: new Uint8Array() }],
+    ['text in place of bytes', { keyId: 'a', encryptedKey: randomBytes(40).toString('base64') }],
+  ])('D-045 a key ring that answers %s seals nothing: what comes of it would never open', async (_, answer) => {
+    const faults: unknown[] = [];
+    const ring = {
+      currentKeyId: 'a',
+      keyIds: ['a'],
+      wrap: () => answer,
+      unwrap: () => KEY,
+    } as unknown as KeyRing;
+    await refusal(new Sealer(ring, (cause) => faults.push(cause)).seal(HERE, 'secret'));
+    ring.wrap = () => Promise.resolve(answer as never);
+    await refusal(new Sealer(ring, (cause) => faults.push(cause)).seal(HERE, 'secret'));
+    expect(faults).toHaveLength(2);
+  });
+
   it('opens nothing that it did not make', async () => {
     await fc.assert(fc.asyncProperty(fc.string(), async (text) => void (await refusal(sealer.open(HERE, text)))));
     await fc.assert(
