@@ -14,7 +14,7 @@ import { RevocationRepository, type RevocationRow } from './revocation.repositor
 const INTERVAL = 30;
 /** A token is not believed to live longer than this: 30 days, in seconds. */
 const LIFETIME = 2_592_000;
-/** Revocations under way at once. */
+/** Revocations under way at once at one provider. */
 const BATCH = 10;
 /** Beyond the provider's deadline, others leave a claimed row alone for this long; then its owner was killed. Seconds. */
 const GRACE = 5;
@@ -26,6 +26,10 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
   #timer: NodeJS.Timeout | undefined;
   #working: Promise<void> | undefined;
   #again = false;
+  /** Providers that have not answered yet, by name: their rows are left where they are, and hold up nobody else's. */
+  readonly #busy = new Map<string, Promise<void>>();
+  /** Rows may have been left so. */
+  #leftSome = false;
   #stopped = false;
 
   constructor(
@@ -83,6 +87,7 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
     this.#stopped = true;
     clearInterval(this.#timer);
     await this.#working;
+    await Promise.all(this.#busy.values());
   }
 
   /** Names of the providers that revoke access tokens alone. */
@@ -100,17 +105,36 @@ export class RevocationOutbox implements OnApplicationBootstrap, OnApplicationSh
       while (this.#again && !this.#stopped) {
         this.#again = false;
         const timeouts = this.providers.list().map((provider) => provider.definition.timeout / 1000);
-        const due = await this.revocations.claim(BATCH, Math.max(...timeouts) + GRACE);
-        await Promise.all(due.map((row) => this.#revoke(row)));
+        const busy = [...this.#busy.keys()];
+        if (busy.length > 0) this.#leftSome = true;
+        const due = await this.revocations.claim({ limit: BATCH, patience: Math.max(...timeouts) + GRACE, busy });
+        for (const provider of new Set(due.map((row) => row.provider))) {
+          const rows = due.filter((row) => row.provider === provider);
+          this.#busy.set(provider, this.#revokeAll(provider, rows));
+        }
         if (due.length === BATCH) this.#again = true;
       }
     } catch (error) {
-      this.#logger.debug(
-        `the revocation outbox could not be read: ${error instanceof Error ? error.message : 'unknown error'}`,
-      );
+      this.#logUnusable(error);
     } finally {
       this.#working = undefined;
     }
+  }
+
+  /** Goes on with what was left meanwhile. */
+  async #revokeAll(provider: string, rows: readonly RevocationRow[]): Promise<void> {
+    const outcomes = await Promise.allSettled(rows.map((row) => this.#revoke(row)));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') this.#logUnusable(outcome.reason);
+    this.#busy.delete(provider);
+    if (!this.#leftSome) return;
+    this.#leftSome = false;
+    this.wake();
+  }
+
+  #logUnusable(error: unknown): void {
+    this.#logger.debug(
+      `the revocation outbox could not be used: ${error instanceof Error ? error.message : 'unknown error'}`,
+    );
   }
 
   async #revoke(row: RevocationRow): Promise<void> {

@@ -74,12 +74,25 @@ export class RevocationRepository {
     );
   }
 
-  /** Claims what is due: other instances pass these rows over, and they come again unless removed. @param patience seconds until then at least */
-  async claim(limit: number, patience: number): Promise<RevocationRow[]> {
+  /**
+   * Claims what is due: other instances pass these rows over, and they come again unless removed.
+   * @param claim.patience seconds until then at least
+   * @param claim.busy names of providers whose rows are left alone
+   */
+  async claim({
+    limit,
+    patience,
+    busy,
+  }: {
+    limit: number;
+    patience: number;
+    busy: readonly string[];
+  }): Promise<RevocationRow[]> {
     return this.database.query<RevocationRow & Record<string, unknown>>(
       `with due as (
          select w.id from oauth_revocations w
-         where (w.next_attempt_at <= now() and not w.waiting) or (w.waiting and not ${sharedBy('w')})
+         where w.provider <> all($3::text[])
+           and ((w.next_attempt_at <= now() and not w.waiting) or (w.waiting and not ${sharedBy('w')}))
          order by w.next_attempt_at limit $1::integer for update skip locked
        )
        update oauth_revocations r
@@ -88,7 +101,7 @@ export class RevocationRepository {
        from due where r.id = due.id
        returning r.id, r.provider, r.issuer, r.subject, r.token, r.hint, r.attempts,
          ${sharedBy('r')} as shared`,
-      [limit, patience],
+      [limit, patience, busy],
     );
   }
 

@@ -1,6 +1,11 @@
 // Revoking what was logged out (RFC 7009): the person never waits for it, and nothing forgets it, not even a killed process.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GrantProcess } from '../../support/grant-process.js';
+import { revocationContext } from '../../../src/grants/grant-sealing.js';
+import { randomId } from '../../../src/crypto/random.js';
+import { FakeProvider } from '../../../src/testing/index.js';
+import { oidcOf } from '../../support/app.js';
+import { testSealer } from '../../support/seeded-grants.js';
 import { type Grants, startGrants, until } from '../../support/grants.js';
 import type { UserAgent } from '../../support/user-agent.js';
 
@@ -110,6 +115,31 @@ describe('revocation at the provider', () => {
     expect(fault.hits).toBe(1);
     // Nothing was revoked, and nobody is told so.
     expect(grants.seen('revoked')).toEqual([]);
+  });
+
+  it('a provider that hangs keeps nobody else’s revocations waiting, and still gets its own', async () => {
+    const { database } = grants;
+    await using slow = await FakeProvider.start();
+    const fault = slow.fault('revocation', { kind: 'stall' });
+    const sealer = testSealer();
+    for (let index = 0; index < 60; index++) {
+      const id = randomId();
+      await database.query(
+        `insert into oauth_revocations (id, provider, issuer, subject, token, hint, expires_at, next_attempt_at)
+         values ($1, 'slow', $2, 'somebody', $3, 'refresh_token', now() + interval '1 day', now() - interval '1 minute')`,
+        [id, slow.issuer, await sealer.seal(revocationContext(id), `rt-${index}`)],
+      );
+    }
+    // The application that every test begins with does not know that provider.
+    await grants.apps.shift()!.close();
+    await grants.another({ providers: [oidcOf(grants.provider), oidcOf(slow, { name: 'slow', timeout: 2_000 })] });
+    const { agent } = await grants.logIn();
+    await until(() => fault.hits > 0);
+    await logOut(agent);
+    await until(() => grants.provider.revocations.length === 1, 3_000);
+    expect(fault.hits).toBeLessThanOrEqual(20);
+    slow.clearFaults();
+    await until(() => slow.revocations.length >= 40, 8_000);
   });
 
   function subjectOf(token: string): string | undefined {
