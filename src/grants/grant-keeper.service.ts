@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { GrantRepository } from './grant.repository.js';
+import { GrantRepository, type LapsingGrant } from './grant.repository.js';
 import { Refresher } from './refresh.service.js';
 
 /** Grants taken up in one round. */
@@ -34,8 +34,14 @@ export class GrantKeeper implements OnApplicationBootstrap, OnApplicationShutdow
 
   async #work(): Promise<void> {
     const interval = Math.min(MAX_INTERVAL, this.options.refresh.keepAlive / 10) * 1000;
+    // Grants that cannot be refreshed, as those of a provider that is away or no longer configured, stay in the list. So
+    // each round goes on where the last one ended: from its head it would never come to those behind them.
+    let after: LapsingGrant | null = null;
     while (!this.#stop.signal.aborted) {
-      const due = await this.grants.lapsing(this.options.refresh.keepAlive, BATCH).catch(() => []);
+      const due: LapsingGrant[] = await this.grants
+        .lapsing(this.options.refresh.keepAlive, { after, limit: BATCH })
+        .catch(() => []);
+      after = due.length < BATCH ? null : due.at(-1)!;
       const pause = interval / (due.length + 1);
       for (const grant of due) {
         await this.#pause(pause);
@@ -45,7 +51,7 @@ export class GrantKeeper implements OnApplicationBootstrap, OnApplicationShutdow
     }
   }
 
-  async #keep({ id: grantId, token_stamp: stamp }: { id: string; token_stamp: string | null }): Promise<void> {
+  async #keep({ id: grantId, token_stamp: stamp }: LapsingGrant): Promise<void> {
     try {
       const row = await this.grants.byId(grantId, '');
       // Another instance has the same list: what it has refreshed since is not due any more.

@@ -49,6 +49,14 @@ export interface SessionIdToken {
   origin: boolean;
 }
 
+/** A grant whose refresh token is about to lapse. */
+export interface LapsingGrant {
+  id: string;
+  token_stamp: string | null;
+  /** Exact to the microsecond, which a `Date` is not. */
+  lapses_at: string;
+}
+
 /** What ended, as {@link GrantRepository.unneeded} needs to know it. */
 export interface Ended {
   readonly sessionIds: readonly string[];
@@ -124,17 +132,25 @@ export class GrantRepository {
     );
   }
 
-  /** Account-bound grants, unused since half that time, whose refresh token lapses within it. @param within seconds */
-  async lapsing(within: number, limit: number): Promise<{ id: string; token_stamp: string | null }[]> {
-    return this.database.query<{ id: string; token_stamp: string | null }>(
-      `select g.id, t.issued_at::text as token_stamp
+  /**
+   * Account-bound grants, unused since half that time, whose refresh token lapses within it; the next one to lapse first.
+   * @param within seconds
+   * @param page.after the last grant of the page before; null for the first one
+   */
+  async lapsing(
+    within: number,
+    { after, limit }: { after: LapsingGrant | null; limit: number },
+  ): Promise<LapsingGrant[]> {
+    return this.database.query<LapsingGrant & Record<string, unknown>>(
+      `select g.id, t.issued_at::text as token_stamp, g.refresh_expires_at::text as lapses_at
        from oauth_grants g left join oauth_access_tokens t on t.grant_id = g.id and t.audience = ''
        where g.status = 'active' and g.session_id is null and g.refresh_token is not null
          and g.refresh_expires_at > now() and g.refresh_expires_at < now() + make_interval(secs => $1::double precision)
          and coalesce(t.refreshed_at, g.created_at) < now() - make_interval(secs => least($1::double precision / 2, 86400))
          and (g.lease_until is null or g.lease_until < now())
-       order by g.refresh_expires_at limit $2::integer`,
-      [within, limit],
+         and ($3::uuid is null or (g.refresh_expires_at, g.id) > ($4::timestamptz, $3::uuid))
+       order by g.refresh_expires_at, g.id limit $2::integer`,
+      [within, limit, after?.id ?? null, after?.lapses_at ?? null],
       { retry: true },
     );
   }

@@ -110,6 +110,15 @@ describe('keeping idle grants alive', () => {
     expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(400);
   });
 
+  it('comes to a grant behind more that cannot be refreshed than it takes up in a round', async () => {
+    await using grants = await startGrants({ oauth: { refresh: { keepAlive } } });
+    const { provider, database } = grants;
+    await seedGrants(grants, 110, { lifetime: 100_000, refreshExpiresIn: 15 });
+    await database.query(`update oauth_grants set provider = 'gone'`);
+    await seedGrants(grants, 1, { lifetime: 100_000, refreshExpiresIn: 18 });
+    await until(() => provider.refreshCount === 1, 12_000);
+  });
+
   it('is off unless asked for', async () => {
     await using grants = await startGrants();
     await seedGrants(grants, 3, { lifetime: 100_000, refreshExpiresIn: 15 });
