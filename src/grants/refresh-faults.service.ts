@@ -49,6 +49,8 @@ export class RefreshFaults {
   async #afterFault(at: Failed, error: ProviderError): Promise<AccessToken> {
     const { row, lease, lostAnswers, early } = at;
     if (error.identityChanged) {
+      // Whether the provider is well again is for the next one to find out, and at once.
+      this.health.untried(row.provider);
       const answer = await this.verdict.foreign(row);
       if (early) await this.#discard(row, early);
       throw answer;

@@ -179,6 +179,19 @@ describe('a refresh', () => {
     expect(grants.provider.counters.refreshes).toBe(1);
   });
 
+  it('tries again by itself also when the trial was answered about somebody else', async () => {
+    const [first, second] = [await grants.logIn('user-1'), await grants.logIn('user-2')];
+    await grants.expire();
+    const fault = grants.provider.fault('refresh', { kind: 'status', status: 503 });
+    for (let attempt = 0; attempt < 5; attempt++) await failureOf(grants.tokens.getAccessToken(first.grantId));
+    expect(grants.seen('providerUnavailable')).toHaveLength(1);
+    fault.clear();
+    grants.provider.tamper('idToken', (claims) => void (claims.sub = 'somebody-else'), { times: 1 });
+    await until(async () => (await failureOf(grants.tokens.getAccessToken(first.grantId))).code === 'reauth_required');
+    expect((await grants.tokens.getAccessToken(second.grantId)).value).toBeTruthy();
+    expect(grants.seen('providerRecovered')).toHaveLength(1);
+  });
+
   it('E-040 retries once after a lost answer, after the lease, then says reauth_required', async () => {
     const { grantId } = await grants.logIn();
     await grants.expire();
