@@ -34,6 +34,8 @@ export interface RefreshWish extends Pick<AccessTokenRequest, 'resource' | 'scop
 /** Names the access tokens of one grant apart: those for other resources or scopes are never handed out. Empty for the grant's own. */
 export function audienceKey({ resource, scope }: Pick<AccessTokenRequest, 'resource' | 'scope'>): string {
   if (resource === undefined && scope === undefined) return '';
+  // A text would be taken apart into its letters.
+  if (scope !== undefined && !Array.isArray(scope)) throw new TypeError('scope must be a list of texts');
   return JSON.stringify([resource ?? null, scope === undefined ? null : [...new Set(scope)].sort()]);
 }
 

@@ -35,6 +35,7 @@ export interface AnswerJudge {
  */
 export async function answerLibrary({ url, options, call }: LibraryRequest, judge: AnswerJudge): Promise<Response> {
   const { definition, nonces } = judge;
+  call.asked = true;
   const answer = await requestProvider({
     url,
     method: options.method,

@@ -22,6 +22,8 @@ export interface CallContext {
 export class ProviderCall {
   /** The ID token whose signature was checked within this call. */
   verified: string | undefined;
+  /** A request of this call was begun. */
+  asked = false;
   #lane: Lane<ProviderCall> | undefined;
 
   constructor(

@@ -61,14 +61,15 @@ export class ProviderConnection {
     context: CallContext,
     work: (call: ProviderCall) => Promise<T>,
   ): Promise<T> {
+    let call: ProviderCall | undefined;
     try {
       const { metadata, lanes } = this.#current() ?? (await this.load());
-      const call = new ProviderCall(metadata, context, lanes);
+      call = new ProviderCall(metadata, context, lanes);
       const result = await work(call);
       call.end();
       return result;
     } catch (error) {
-      throw asProviderError(error, this.definition.name, fallback);
+      throw asProviderError(error, this.definition.name, { fallback, asked: call?.asked === true });
     }
   }
 

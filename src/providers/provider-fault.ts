@@ -40,9 +40,14 @@ export class ProviderError extends OAuthError {
 /**
  * Any error of the protocol library as a {@link ProviderError}. The library's errors quote whole answers in `cause`
  * (tokens included), so only their own messages and codes are kept.
- * @param fallback code for answers that failed validation
+ * @param known.fallback code for answers that failed validation
+ * @param known.asked false where nothing was sent yet: then nothing can have been processed
  */
-export function asProviderError(error: unknown, provider: string, fallback: OAuthErrorCode): OAuthError {
+export function asProviderError(
+  error: unknown,
+  provider: string,
+  { fallback, asked }: { fallback: OAuthErrorCode; asked: boolean },
+): OAuthError {
   for (let at: unknown = error, depth = 0; at && depth < 8; at = (at as { cause?: unknown }).cause, depth++) {
     if (at instanceof OAuthError) return at;
     const body = at as { name?: string; error?: unknown; status?: unknown };
@@ -65,7 +70,7 @@ export function asProviderError(error: unknown, provider: string, fallback: OAut
     provider,
     cause: outline(error),
     // A refusal without a standard body is still an answer; an unreadable success may have been one.
-    ambiguous: httpStatus === undefined,
+    ambiguous: asked && httpStatus === undefined,
     identityChanged: claim === 'iss' || claim === 'aud',
     ...(httpStatus === undefined ? {} : { httpStatus }),
   });

@@ -1,6 +1,7 @@
 // How one refresh ends: the failure table of docs/refresh.md, line by line.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OAuthError } from '../../../src/index.js';
+import { oidcOf } from '../../support/app.js';
 import { type Grants, startGrants, until } from '../../support/grants.js';
 
 /** The error that a promise ends with. */
@@ -206,6 +207,36 @@ describe('a refresh', () => {
     expect((await failureOf(grants.tokens.getAccessToken(grantId))).code).toBe('reauth_required');
     expect(fault.hits).toBe(2);
     expect(grants.seen('reauthRequired')).toEqual([expect.objectContaining({ reason: 'lost_answer' })]);
+  });
+
+  it('E-040 loses no answer where nothing was asked: a mistake of ours before the request keeps the grant', async () => {
+    let broken = false;
+    const tokenParams = (): Record<string, string> => {
+      if (broken) throw new Error('a strategy of the application failed');
+      return {};
+    };
+    await grants.apps.shift()!.close();
+    await grants.another({ providers: [{ ...oidcOf(grants.provider), quirks: { tokenParams } }] });
+    const { grantId } = await grants.logIn();
+    await grants.expire();
+    broken = true;
+    for (let attempt = 0; attempt < 3; attempt++) {
+      expect((await failureOf(grants.tokens.getAccessToken(grantId))).statusCode).toBe(502);
+      expect(await grants.grant(grantId)).toMatchObject({ status: 'active', lost_answers: 0, refresh_sent_at: null });
+      await grants.endLeases();
+    }
+    broken = false;
+    expect((await grants.tokens.getAccessToken(grantId)).value).toBeTruthy();
+    expect(grants.provider.requestsTo('refresh')).toHaveLength(1);
+  });
+
+  it('takes a scope that is no list for a mistake of the caller, before anything is leased or sent', async () => {
+    const { grantId } = await grants.logIn();
+    const wish = { scope: 'openid' as unknown as string[] };
+    await expect(grants.tokens.getAccessToken(grantId, wish)).rejects.toBeInstanceOf(TypeError);
+    await expect(grants.tokens.fetch(grantId, `${grants.provider.apiUrl}/me`, wish)).rejects.toBeInstanceOf(TypeError);
+    expect(await grants.grant(grantId)).toMatchObject({ status: 'active', lease_until: null, refresh_sent_at: null });
+    expect(grants.provider.requestsTo('refresh')).toEqual([]);
   });
 
   it('E-037 recovers from a lost answer where the provider grants a grace period', async () => {
