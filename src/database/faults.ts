@@ -12,8 +12,8 @@ const NETWORK = new Set([
   'EAI_AGAIN',
   'ENOENT',
 ]);
-/** SQLSTATE classes and codes that say "not now": connection, resources, operator intervention, read-only standby. */
-const SQLSTATE_AWAY = /^(08...|53...|57P0[1-4]|57014|25006|58...|3D000|28...)$/;
+/** SQLSTATE classes and codes that say "not now": connection, resources, operator intervention, read-only standby, bounds of the server. */
+const SQLSTATE_AWAY = /^(08...|53...|57P0[1-5]|57014|25006|25P0[34]|58...|3D000|28...)$/;
 const SQLSTATE_CONFLICT = /^(40001|40P01|55P03)$/;
 const MESSAGES =
   /connection terminated|connection ended|not queryable|query read timeout|timeout exceeded|timeout expired|no connection|connection error|cannot use a pool after/i;

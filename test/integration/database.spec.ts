@@ -94,6 +94,28 @@ describe('the database', () => {
     expect(pool.totalCount).toBe(1);
   });
 
+  it.each([
+    ['idle_in_transaction_session_timeout', '25P03'],
+    ['transaction_timeout', '25P04'],
+    ['idle_session_timeout', '57P05'],
+  ])('a connection that the server ends by %s is a lost one: its work is done over another', async (_, code) => {
+    await server.query(`create sequence tries; create function ended() returns integer language plpgsql as $$ begin
+      if nextval('tries') = 1 then raise exception 'terminating connection' using errcode = '${code}'; end if;
+      return 1; end $$`);
+    const work = (over: Queryable) => over.query<{ one: number }>('select ended() as one');
+    try {
+      const database = databaseOver(pool);
+      expect(await database.transaction([1n], work)).toEqual([{ one: 1 }]);
+      await server.query('alter sequence tries restart');
+      expect(await database.query('select ended() as one', [], { retry: true })).toEqual([{ one: 1 }]);
+      await server.query('alter sequence tries restart');
+      await expect(work(database)).rejects.toMatchObject({ code: 'database_unavailable' });
+      expect(pool.totalCount).toBe(0);
+    } finally {
+      await server.query('drop function ended; drop sequence tries');
+    }
+  });
+
   it('commits a single statement in the same flight, and asks again when the answer is lost', async () => {
     let lost = 0;
     pool.on('connect', (client) => {
