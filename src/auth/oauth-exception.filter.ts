@@ -53,7 +53,10 @@ export class OAuthExceptionFilter implements ExceptionFilter<OAuthError> {
       error.code === 'unauthenticated' || (error.code === 'step_up_required' && error.loginUrl !== undefined);
     if (loggingInHelps && !this.#isOurs(request)) {
       // A navigation with an unsafe method cannot be repeated after the login.
-      response.redirect(request.isSafe ? 302 : 303, error.loginUrl ?? this.urls.loginBackTo(request.landing));
+      response.redirect(
+        request.isSafe ? 302 : 303,
+        error.loginUrl ?? this.urls.loginBackTo(request.landingBelow(this.urls.basePath)),
+      );
       return;
     }
     if (this.options.errorRedirect !== null && this.#isLogin(request)) {
@@ -91,7 +94,7 @@ export class OAuthExceptionFilter implements ExceptionFilter<OAuthError> {
   }
 
   #isOurs(request: WebRequest): boolean {
-    return isAuthRoute(pathOf(this.urls.publicTarget(request.target)), this.urls.path);
+    return isAuthRoute(pathOf(this.urls.publicTarget(request.targetBelow(this.urls.basePath))), this.urls.path);
   }
 
   #isLogin(request: WebRequest): boolean {

@@ -62,9 +62,14 @@ export class AuthUrls {
     });
   }
 
+  /** Path of `baseUrl`, without trailing slash; empty where it has none. */
+  get basePath(): string {
+    return new URL(this.options.baseUrl).pathname.replace(/\/+$/, '');
+  }
+
   /** The public URL of a request target of this application. */
   publicTarget(target: string): string {
-    return new URL(this.options.baseUrl).pathname.replace(/\/+$/, '') + target;
+    return this.basePath + target;
   }
 
   /** Put together anew only when the prefix has changed: every login asks several times. */

@@ -60,7 +60,7 @@ export class SessionGuard implements CanActivate {
   async #refuse(request: WebRequest, stale: boolean): Promise<never> {
     throw new OAuthError('unauthenticated', {
       clearSession: stale && !(await this.sessions.isReplaced(request)),
-      loginUrl: this.urls.loginBackTo(request.landing),
+      loginUrl: this.urls.loginBackTo(request.landingBelow(this.urls.basePath)),
     });
   }
 
@@ -68,7 +68,7 @@ export class SessionGuard implements CanActivate {
   async #admitSlowly(request: WebRequest, policy: Policy): Promise<boolean> {
     const { session, stale } = await this.sessions.ofRequest(request);
     if (!session) return this.#refuse(request, stale);
-    if (!policy.plain) await this.stepUp.enforce(session, policy, request.landing);
+    if (!policy.plain) await this.stepUp.enforce(session, policy, request.landingBelow(this.urls.basePath));
     attach(request.native, session, await this.sessions.userOf(session));
     return true;
   }

@@ -57,9 +57,21 @@ export class WebRequest {
     return mark < 0 ? '' : this.target.slice(mark + 1);
   }
 
+  /**
+   * The target without the path of `baseUrl`. A proxy takes that off before we see it; within this process Fastify's
+   * `rewriteUrl`, middleware that sets `url`, and an Express application that ours is mounted in leave it in the original.
+   */
+  targetBelow(basePath: string): string {
+    const { target, native } = this;
+    const routed = native.raw?.url ?? native.url ?? target;
+    if (!isBelow(target, basePath) || isBelow(routed, basePath)) return target;
+    const rest = target.slice(basePath.length);
+    return rest.startsWith('/') ? rest : `/${rest}`;
+  }
+
   /** Where a login that this request needs should come back to: an unsafe method cannot be repeated, a call is no page. */
-  get landing(): string {
-    return this.isSafe && this.isNavigation ? this.target : '/';
+  landingBelow(basePath: string): string {
+    return this.isSafe && this.isNavigation ? this.targetBelow(basePath) : '/';
   }
 
   /** A header; the first value where the platform keeps several. */
@@ -145,4 +157,8 @@ export class WebRequest {
         .slice(0, 256) ?? null
     );
   }
+}
+
+function isBelow(target: string, path: string): boolean {
+  return target.startsWith(path) && /^(?:[/?]|$)/.test(target.slice(path.length));
 }

@@ -24,6 +24,7 @@ import { APP_GUARD, BaseExceptionFilter, HttpAdapterHost, NestFactory } from '@n
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import type { Express } from 'express';
 import { map, type Observable } from 'rxjs';
 import {
   CurrentUser,
@@ -168,6 +169,30 @@ describe.each(platforms)('the module on %s', (platform) => {
         `${url}${own}/fake/login?returnTo=${encodeURIComponent(`${own}/logout`)}`,
       );
       expect(landing.url).toBe(`${url}/`);
+    },
+  );
+
+  it.each(platform === 'express' ? ['middleware', 'a mounted application'] : ['rewriteUrl'])(
+    'comes back to the page where the path of baseUrl is cut off by %s',
+    async (way) => {
+      @Module({ imports: [typeorm(), OAuthModule.forRoot({ ...options(), baseUrl: `${url}/shop` })], controllers: [MeController] }) // prettier-ignore
+      class AppModule {}
+      const cut = (target = '/') => target.replace(/^\/shop(?=\/|$)/, '') || '/';
+      const express = () => new ExpressAdapter().getInstance<Express>();
+      const [parent, own] = [express(), express()];
+      if (way === 'middleware') own.use((request, _, next) => ((request.url = cut(request.url)), next()));
+      else parent.use('/shop', own);
+      const adapter = platform === 'express' ? new ExpressAdapter(own) : new FastifyAdapter({ rewriteUrl: (request: { url?: string }) => cut(request.url) }); // prettier-ignore
+      const app = await NestFactory.create(AppModule, adapter, { logger: false, abortOnError: false });
+      running.push(app);
+      await (way === 'a mounted application' ? app.init() : app.listen(port, '127.0.0.1'));
+      const front = way === 'a mounted application' ? parent.listen(port, '127.0.0.1') : undefined;
+      try {
+        const { status, url: end } = await loggedIn('/shop/me?tab=1');
+        expect([status, end]).toEqual([200, `${url}/shop/me?tab=1`]);
+      } finally {
+        front?.close();
+      }
     },
   );
 
