@@ -49,10 +49,14 @@ export class RouteAudit implements OnApplicationBootstrap {
 
   /**
    * @throws {OAuthConfigError} in strict mode, naming every handler that is open by omission or public with demands; in any mode for an exemption
-   *   from the cross-site check that names a route of ours
+   *   from the cross-site check that names a route of ours, and for routes of ours that are not where we say
    */
   onApplicationBootstrap(): void {
     // Only now is the application's global prefix known.
+    if (this.urls.isDivided)
+      throw new OAuthConfigError([
+        "setGlobalPrefix: exclude names some routes of this module and not others; exclude all or none, e.g. 'auth/*path'",
+      ]);
     const ours = [...this.options.csrf.exemptPaths].filter((path) =>
       isAuthRoute(this.urls.publicTarget(path), this.urls.path),
     );

@@ -83,14 +83,20 @@ export class AuthUrls {
     return (this.#known = { prefix, base, path: new URL(base).pathname });
   }
 
+  /** Whether some routes that browsers are sent to have the global prefix and others have not: no one address is right then. */
+  get isDivided(): boolean {
+    if (!this.application.getGlobalPrefix()) return false;
+    return new Set(['login', ':provider/login', ':provider/callback'].map((route) => this.#isExcluded(route))).size > 1;
+  }
+
   #globalPrefix(): string {
-    const prefix = this.application.getGlobalPrefix();
-    if (!prefix) return '';
-    const route = `/${this.routePrefix.replace(/^\/+|\/+$/g, '')}/:provider/callback`;
+    return this.#isExcluded(':provider/callback') ? '' : this.application.getGlobalPrefix();
+  }
+
+  #isExcluded(route: string): boolean {
+    const path = `/${this.routePrefix.replace(/^\/+|\/+$/g, '')}/${route}`;
     // What is excluded for another method leaves the routes that browsers are sent to where they are.
-    const excluded = this.application
-      .getGlobalPrefixOptions()
-      .exclude?.some(({ requestMethod, pathRegex }) => FOR_GET.includes(requestMethod) && pathRegex.test(route));
-    return excluded ? '' : prefix;
+    const { exclude = [] } = this.application.getGlobalPrefixOptions();
+    return exclude.some(({ requestMethod, pathRegex }) => FOR_GET.includes(requestMethod) && pathRegex.test(path));
   }
 }

@@ -172,6 +172,17 @@ describe.each(platforms)('the module on %s', (platform) => {
     },
   );
 
+  it.each(['auth/:provider/callback', 'auth/login'])(
+    'a global prefix that excludes %s alone is told at boot',
+    async (route) => {
+      @Module({ imports: [typeorm(), OAuthModule.forRoot(options())] })
+      class AppModule {}
+      await expect(start(AppModule, (app) => void app.setGlobalPrefix('api', { exclude: [route] }))).rejects.toThrow(
+        'exclude all or none',
+      );
+    },
+  );
+
   it.each(platform === 'express' ? ['middleware', 'a mounted application'] : ['rewriteUrl'])(
     'comes back to the page where the path of baseUrl is cut off by %s',
     async (way) => {
