@@ -20,6 +20,8 @@ const GRAPHQL_OPTIONS = 'GqlModuleOptions';
  */
 const MESSAGE_MARKS = ['websockets:message_mapping', 'microservices:pattern'];
 const GUARDS = '__guards__';
+/** Where Nest's RouterModule keeps the path of a module, followed by the id of the application. */
+const MODULE_PATH = '__module_path__';
 
 /** A handler and what it takes to enter it. */
 export interface AuditedRoute {
@@ -52,6 +54,10 @@ export class RouteAudit implements OnApplicationBootstrap {
    *   from the cross-site check that names a route of ours, and for routes of ours that are not where we say
    */
   onApplicationBootstrap(): void {
+    if (this.#isRouted())
+      throw new OAuthConfigError([
+        'RouterModule: its path is not known to our redirect URIs; leave OAuthModule out and say routePrefix instead',
+      ]);
     // Only now is the application's global prefix known.
     if (this.urls.isDivided)
       throw new OAuthConfigError([
@@ -130,6 +136,15 @@ export class RouteAudit implements OnApplicationBootstrap {
       }),
     );
     return routes.sort((a, b) => (a.handler < b.handler ? -1 : 1));
+  }
+
+  /** Whether the module that this is part of has a path by Nest's RouterModule. */
+  #isRouted(): boolean {
+    return [...this.modules.values()].some(
+      ({ metatype, providers }) =>
+        providers.get(RouteAudit)?.instance === this &&
+        Reflect.hasMetadata(MODULE_PATH + this.modules.applicationId, metatype),
+    );
   }
 
   /** Whether the guard is bound to the whole application. */

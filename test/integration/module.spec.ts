@@ -20,7 +20,7 @@ import {
   type PipeTransform,
   VersioningType,
 } from '@nestjs/common';
-import { APP_GUARD, BaseExceptionFilter, HttpAdapterHost, NestFactory } from '@nestjs/core';
+import { APP_GUARD, BaseExceptionFilter, HttpAdapterHost, NestFactory, RouterModule } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { TypeOrmModule } from '@nestjs/typeorm';
@@ -182,6 +182,12 @@ describe.each(platforms)('the module on %s', (platform) => {
       );
     },
   );
+
+  it('a path by RouterModule is told at boot', async () => {
+    @Module({ imports: [typeorm(), OAuthModule.forRoot(options()), RouterModule.register([{ path: 'v9', module: OAuthModule }])] }) // prettier-ignore
+    class AppModule {}
+    await expect(start(AppModule)).rejects.toThrow('say routePrefix instead');
+  });
 
   it.each(platform === 'express' ? ['middleware', 'a mounted application'] : ['rewriteUrl'])(
     'comes back to the page where the path of baseUrl is cut off by %s',
