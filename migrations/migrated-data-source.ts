@@ -16,6 +16,12 @@ const POLL_INTERVAL = 100;
 export async function migratedDataSource(options?: DataSourceOptions): Promise<DataSource> {
   if (options?.type !== 'postgres')
     throw new TypeError(`migratedDataSource needs type: 'postgres', got ${String(options?.type)}`);
+  // Left out in silence, the application's own tables would be missing; done, it would be in the way of the migrations.
+  if (options.synchronize)
+    throw new TypeError(
+      'migratedDataSource does not synchronize: make all tables by migrations and leave synchronize out, or let ' +
+        'synchronize make all of them, without migratedDataSource and oauthMigrations (for development only)',
+    );
   const lock = await new DataSource({
     ...options,
     entities: [],
@@ -23,9 +29,8 @@ export async function migratedDataSource(options?: DataSourceOptions): Promise<D
     subscribers: [],
     poolSize: 1,
     migrationsRun: false,
-    synchronize: false,
   }).initialize();
-  const dataSource = new DataSource({ ...options, migrationsRun: false, synchronize: false });
+  const dataSource = new DataSource({ ...options, migrationsRun: false });
   try {
     const runner = lock.createQueryRunner();
     await hold(runner);

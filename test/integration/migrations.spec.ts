@@ -140,6 +140,12 @@ describe('migrations', () => {
     await expect(migratedDataSource({ type: 'mysql' } as never)).rejects.toThrow(/postgres/);
   });
 
+  it('migratedDataSource refuses to synchronize, and says what to do', async () => {
+    await expect(migratedDataSource({ ...options(database), synchronize: true })).rejects.toThrow(
+      'leave synchronize out',
+    );
+  });
+
   it('plain migrationsRun works for one process, also with names and drift in order', async () => {
     const dataSource = await new DataSource({ ...options(database), migrationsRun: true }).initialize();
     expect(await database.query(`select count(*)::int as n from oauth_states`)).toEqual([{ n: 0 }]);
