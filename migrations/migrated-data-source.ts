@@ -29,6 +29,7 @@ export async function migratedDataSource(options?: DataSourceOptions): Promise<D
     subscribers: [],
     poolSize: 1,
     migrationsRun: false,
+    dropSchema: false,
   }).initialize();
   const dataSource = new DataSource({ ...options, migrationsRun: false });
   try {

@@ -1,5 +1,6 @@
 // Accounts for applications: which identities a user has, and disconnecting them.
 import { Injectable } from '@nestjs/common';
+import { asDate } from '../database/as-date.js';
 import type { KnownAccount, OAuthUser } from '../options/login.js';
 import { AccountUnlinker, type UnlinkOptions } from './account-unlinker.js';
 import { AccountRepository, type AccountRow } from './account.repository.js';
@@ -49,7 +50,7 @@ function accountOf(row: AccountRow): OAuthAccount {
     issuer: row.issuer,
     subject: row.subject,
     userId: row.user_id,
-    createdAt: row.created_at,
-    lastLoginAt: row.last_login_at,
+    createdAt: asDate(row.created_at),
+    lastLoginAt: asDate(row.last_login_at),
   };
 }

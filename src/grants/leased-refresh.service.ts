@@ -2,6 +2,7 @@
 // elsewhere; every way out leaves the journal such that the next holder knows whether this refresh token may be spent.
 import { Injectable } from '@nestjs/common';
 import { Sealer } from '../crypto/sealing.js';
+import { asDate } from '../database/as-date.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
@@ -139,8 +140,11 @@ export class LeasedRefresh {
     // The next `id_token_hint`; a session does well enough with the one it has.
     if (tokens.idToken !== null && claims) await this.identity.keep(row, tokens.idToken, claims).catch(() => undefined);
     const written = commit.outcome === 'written' ? commit.written : undefined;
-    const expiresAt =
-      written?.expires_at ?? (tokens.expiresIn === null ? null : new Date(Date.now() + tokens.expiresIn * 1000));
+    const expiresAt = written?.expires_at
+      ? asDate(written.expires_at)
+      : tokens.expiresIn === null
+        ? null
+        : new Date(Date.now() + tokens.expiresIn * 1000);
     const token = new AccessToken({
       value: tokens.accessToken,
       type: tokens.tokenType,

@@ -1,6 +1,7 @@
 // Opens stored access tokens, and judges whether they are still good for a request.
 import { Injectable } from '@nestjs/common';
 import { type SealContext, Sealer } from '../crypto/sealing.js';
+import { asDate } from '../database/as-date.js';
 import type { SentToken } from '../providers/provider-api.js';
 import { AccessToken } from './access-token.js';
 import { accessKeyContext, accessTokenContext, dpopKeyContext } from './grant-sealing.js';
@@ -37,7 +38,7 @@ export class StoredTokens {
     const token = new AccessToken({
       value,
       type: row.token_type,
-      expiresAt: row.expires_at,
+      expiresAt: row.expires_at && asDate(row.expires_at),
       scope: row.token_scope ?? [],
     });
     const owner = ownerOf(row);

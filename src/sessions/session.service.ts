@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import { sha256 } from '../crypto/digest.js';
 import { isId } from '../crypto/random.js';
+import { asDate } from '../database/as-date.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import type { OAuthAppUser, OAuthUser } from '../options/login.js';
@@ -149,9 +150,9 @@ export class SessionService {
     return rows.map((row) => ({
       id: row.id,
       provider: row.provider,
-      createdAt: row.created_at,
-      lastSeenAt: row.last_seen_at,
-      expiresAt: row.expires_at,
+      createdAt: asDate(row.created_at),
+      lastSeenAt: asDate(row.last_seen_at),
+      expiresAt: asDate(row.expires_at),
       ip: row.ip,
       userAgent: row.user_agent,
       current: row.id === current?.id,

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { oidcOf, type AppOptions, platforms, type RunningApp, startApp } from '../support/app.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 import { UserAgent } from '../support/user-agent.js';
-import { SessionService } from '../../src/index.js';
+import { AccountService, SessionService, TokenService } from '../../src/index.js';
 import { LookupRepository } from '../../src/sessions/lookup.repository.js';
 import { FakeProvider } from '../../src/testing/index.js';
 
@@ -47,6 +48,27 @@ describe.each(platforms)('sessions on %s', (platform) => {
     (await agent.fetch(`${at.url}/me`)).json<{ user: { id: string }; session: { id: string; expiresAt: string } }>();
   const status = async (agent: UserAgent, at = app) => (await agent.fetch(`${at.url}/me`)).status;
   const row = async (id: string) => (await database.query('select * from oauth_sessions where id = $1', [id]))[0];
+
+  it.each<[string, (text: string) => unknown]>([
+    ['texts', (text) => text],
+    ['objects of its own', (text) => ({ toString: () => new Date(text).toISOString() })],
+  ])('times are dates also where the application has pg make %s of them', async (_, parse) => {
+    const usual = pg.types.getTypeParser(1184) as (text: string) => unknown;
+    const user = (await me(await login(app, 'dated'))).user.id;
+    pg.types.setTypeParser(1184, parse);
+    try {
+      const [session] = await app.app.get(SessionService).list(user);
+      const [account] = await app.app.get(AccountService).list(user);
+      const token = await app.app.get(TokenService).forUser(user, 'fake').getAccessToken();
+      const renewed = await app.app.get(TokenService).forUser(user, 'fake').getAccessToken({ forceRefresh: true });
+      const past = [session!.createdAt, session!.lastSeenAt, account!.createdAt, account!.lastLoginAt];
+      for (const date of past) expect(Math.abs(date.getTime() - Date.now())).toBeLessThan(600_000);
+      for (const date of [session!.expiresAt, token.expiresAt!, renewed.expiresAt!])
+        expect(date.getTime()).toBeGreaterThan(Date.now());
+    } finally {
+      pg.types.setTypeParser(1184, usual);
+    }
+  });
 
   it('D-012 lists one’s own sessions without secrets, ends one, ends the others', async () => {
     const [here, there, elsewhere] = [await login(app, 'a'), await login(app, 'a'), await login(app, 'a')];
