@@ -18,6 +18,8 @@ interface Socket {
   once?(event: string, listener: () => void): void;
   /** socket.io */
   disconnected?: boolean;
+  /** socket.io: the connection below */
+  conn?: { close(): void };
   /** ws */
   readyState?: number;
 }
@@ -88,6 +90,8 @@ export class SocketSessions {
 }
 
 function close(socket: Socket, code = POLICY_VIOLATION): void {
+  // Told to disconnect, a client of socket.io would not come back by itself, as it should when only this process ends.
+  if (socket.disconnect && socket.conn && code === GOING_AWAY) return socket.conn.close();
   if (socket.disconnect) return socket.disconnect(true);
   socket.close?.(code, code === GOING_AWAY ? 'shutting down' : 'session ended');
   // With ws that is only a question, and a client that does not answer would be heard on.

@@ -339,6 +339,28 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
     expect((await closed)[0]).toBe(1001);
   });
 
+  it('lets clients of socket.io come back to another process when this one shuts down', async () => {
+    const { cookie } = await login();
+    const leaving = await startApp({
+      platform,
+      database: database.url,
+      providers: [oidcOf(provider)],
+      nestProviders: [ChatGateway],
+    });
+    const socket = io(leaving.url, { transports: ['websocket'], extraHeaders: { cookie }, reconnectionDelay: 60_000 });
+    try {
+      await new Promise((resolve) => socket.once('connect', () => resolve(undefined)));
+      expect(await ChatGateway.accepting).not.toBeNull();
+      const reason = new Promise((resolve) => socket.once('disconnect', resolve));
+      await leaving.close();
+      // With "io server disconnect" it would stay away.
+      expect(await reason).toBe('transport close');
+      expect(socket.active).toBe(true);
+    } finally {
+      socket.close();
+    }
+  });
+
   it('tells the ids of sessions that end', async () => {
     const { id, userId } = await login();
     const service = withIo.app.get(SessionService);
