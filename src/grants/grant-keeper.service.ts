@@ -38,10 +38,12 @@ export class GrantKeeper implements OnApplicationBootstrap, OnApplicationShutdow
     // each round goes on where the last one ended: from its head it would never come to those behind them.
     let after: LapsingGrant | null = null;
     while (!this.#stop.signal.aborted) {
-      const due: LapsingGrant[] = await this.grants
+      const page: LapsingGrant[] | null = await this.grants
         .lapsing(this.options.refresh.keepAlive, { after, limit: BATCH })
-        .catch(() => []);
-      after = due.length < BATCH ? null : due.at(-1)!;
+        .catch(() => null);
+      const due = page ?? [];
+      // Where the database did not answer, the place in the list stays.
+      if (page) after = page.length < BATCH ? null : page.at(-1)!;
       const pause = interval / (due.length + 1);
       for (const grant of due) {
         await this.#pause(pause);

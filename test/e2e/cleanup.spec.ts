@@ -117,7 +117,7 @@ describe('cleanup, health and audit', () => {
     await database.query(`
       insert into oauth_states (state_hash, browser_hash, provider, return_to, expires_at)
       values (sha256('late'), sha256('b'), 'fake', 'x', now() - interval '5 minutes')`);
-    for (let wait = 0; wait < 50 && (await count('oauth_states where expires_at < now()')) > 0; wait++)
+    for (let wait = 0; wait < 200 && (await count('oauth_states where expires_at < now()')) > 0; wait++)
       await new Promise((resolve) => setTimeout(resolve, 50));
     expect(await count('oauth_states where expires_at < now()')).toBe(0);
   });

@@ -139,7 +139,7 @@ describe.each(platforms)('a database that fails on %s', (platform) => {
 
       // What was issued in vain is revoked first, once the database is back: here that ends whatever the user has by then.
       if (login === 'first' && answer.status === 503 && step !== 'the state is used up')
-        for (let wait = 0; wait < 50 && at.provider.revocations.length < 2; wait++) await sleep(100);
+        for (let wait = 0; wait < 200 && at.provider.revocations.length < 2; wait++) await sleep(100);
 
       // Whatever happened, the way that the page offers works.
       expect((await at.login(agent)).status).toBe(303);
@@ -221,7 +221,7 @@ describe.each(platforms)('a database that fails on %s', (platform) => {
       expect(at.provider.revocations).toEqual([]);
       await proxy.resume();
       // Both are waited for: the second would else arrive in the next test.
-      for (let wait = 0; wait < 50 && at.provider.revocations.length < 2; wait++) await sleep(200);
+      for (let wait = 0; wait < 200 && at.provider.revocations.length < 2; wait++) await sleep(200);
       expect(at.provider.revocations.map(({ hint, effective }) => [hint, effective])).toContainEqual([
         'refresh_token',
         true,

@@ -14,7 +14,7 @@ describe('the wish for a nonce', () => {
 
   it('is found or not in a moment, however long the header is', () => {
     const began = performance.now();
-    for (let time = 0; time < 20; time++) expect(asked('dpop '.repeat(3_200))).toBe(false);
-    expect(performance.now() - began).toBeLessThan(1_000);
+    for (let time = 0; time < 100; time++) expect(asked('dpop '.repeat(3_200))).toBe(false);
+    expect(performance.now() - began).toBeLessThan(4_000);
   });
 });
