@@ -20,13 +20,17 @@ interface Routes {
 /** Builds URLs from the configuration alone: no header of any request plays a part. */
 @Injectable()
 export class AuthUrls {
+  /** Path of `baseUrl`, without trailing slash; empty where it has none. Guards with demands ask for each request. */
+  readonly basePath: string;
   #known: Routes | undefined;
 
   constructor(
     private readonly options: ResolvedOptions,
     @Inject(ROUTE_PREFIX) private readonly routePrefix: string,
     private readonly application: ApplicationConfig,
-  ) {}
+  ) {
+    this.basePath = new URL(options.baseUrl).pathname.replace(/\/+$/, '');
+  }
 
   /** URL of the auth routes, without trailing slash. Read late: applications set their prefix after the module is built. */
   get base(): string {
@@ -60,11 +64,6 @@ export class AuthUrls {
       returnTo: returnTo.length > MAX_RETURN_TO_LENGTH ? '/' : returnTo,
       ...parameters,
     });
-  }
-
-  /** Path of `baseUrl`, without trailing slash; empty where it has none. */
-  get basePath(): string {
-    return new URL(this.options.baseUrl).pathname.replace(/\/+$/, '');
   }
 
   /** The public URL of a request target of this application. */
