@@ -66,7 +66,6 @@ export class LoginPreparer {
     );
     return {
       stateHash: pending.stateHash,
-      within: null,
       oldTokenHash: oldToken === null ? null : sha256(oldToken),
       account: {
         id: accountId,

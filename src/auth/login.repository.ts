@@ -8,11 +8,6 @@ import type { EndedSession } from '../sessions/session.repository.js';
 /** Everything that a login writes. Secrets are sealed already. */
 export interface LoginWrite {
   stateHash: Buffer;
-  /**
-   * Seconds since the state was used up, by the database's clock, after which nothing is written: whoever sends COMMIT with it
-   * has given up by then. Null for no such bound.
-   */
-  within: number | null;
   /** Hash of the session cookie that came along: that session ends. */
   oldTokenHash: Buffer | null;
   account: {
@@ -67,9 +62,9 @@ export interface LoginWritten {
   first_login: boolean | null;
   /** Seconds until the session's absolute end. */
   session_seconds: number | null;
-  /** Nothing was written: the account's grant is to be left alone, and this one must be the session's own. */
+  /** No session was written: the account's grant is to be left alone, and this one must be the session's own. */
   apart: boolean;
-  /** Nothing was written: it came later than {@link LoginWrite.within}. */
+  /** Nothing was written: it came later than it was to. */
   late: boolean;
   ended: (EndedSession & { issuer: string; subject: string; own_grant: boolean }) | null;
 }
@@ -201,10 +196,13 @@ export class LoginRepository {
   /**
    * Writes a login in one round trip, and says the same when it is asked again. Call it under the locks of the identity,
    * which make earlier commits visible.
+   * @param within seconds since the state was used up, by the database's clock, after which nothing is written: whoever
+   * sends COMMIT with it has given up by then. Null for no such bound
    */
   async write(
     tx: Queryable,
-    { stateHash, within, oldTokenHash, account, grant, session }: LoginWrite,
+    { stateHash, oldTokenHash, account, grant, session }: LoginWrite,
+    within: number | null = null,
   ): Promise<LoginWritten> {
     const [row] = await tx.query<LoginWritten & Record<string, unknown>>(WRITE_LOGIN, [
       stateHash, account.provider, account.issuer, account.subject, account.id, account.userId, JSON.stringify(account.profile),

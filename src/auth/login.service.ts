@@ -112,7 +112,7 @@ export class LoginService {
     // Nobody waits longer for the transaction; held up on its way, it must not be done behind the back of who gave up.
     const within = single ? (performance.now() - pending.consumedAt + this.options.databaseTimeout) / 1000 : null;
     const work = async (tx: Queryable): Promise<Written> => {
-      const result = await this.logins.write(tx, { ...write, within });
+      const result = await this.logins.write(tx, write, within);
       if (result.apart) throw new StandsApart();
       // Less than a second: the cookie would be gone before it is used, and the browser go round in circles.
       if ((result.session_seconds ?? 0) < 1) throw loginRefusal(result, provider.name);

@@ -25,9 +25,9 @@ interface Transaction<T> {
 interface Progress {
   /** BEGIN was sent, with the first statement. */
   begun: boolean;
-  /** COMMIT was sent: from then on, nobody knows what a lost connection means. */
+  /** COMMIT was sent by itself: from then on, nobody knows what a lost connection means. */
   committing: boolean;
-  /** COMMIT was answered. */
+  /** COMMIT that went with the first statement was answered: nothing is left to be ended. */
   ended: boolean;
 }
 
@@ -92,10 +92,9 @@ export class Transactions {
         { prepared }: { prepared?: boolean } = {},
       ) => {
         const statement = { text, values, name: named && prepared ? this.names.ifKnown(text) : undefined };
-        if (progress.ended) throw new Error('a single statement was announced, and this is the second one');
+        if (progress.begun && single) throw new Error('a single statement was announced, and this is the second one');
         if (progress.begun) return (await this.connections.send<Row>(client, statement, this.timeout)).rows;
         progress.begun = true;
-        progress.committing = single;
         const around = { locks, commits: single };
         const { rows } = await this.connections.open<Row>(client, around, statement, deadline.forStatement);
         progress.ended = single;

@@ -9,7 +9,7 @@ import { endWith, interval, map, type Observable, takeUntil } from 'rxjs';
 import { io } from 'socket.io-client';
 import WebSocket from 'ws';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { MeController, oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
+import { type AppOptions, MeController, oidcOf, platforms, type RunningApp, startApp } from '../support/app.js';
 import { UserAgent } from '../support/user-agent.js';
 import {
   CurrentSession,
@@ -314,13 +314,19 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
     expect((await fetch(`${withIo.url}/stream`, { headers: { cookie } })).status).toBe(401);
   });
 
-  it('ends streams and sockets when the application shuts down, which would wait for the streams', async () => {
-    const { cookie } = await login();
-    const leaving = await startApp({
+  /** One more application with the gateway, over the same database. */
+  const startAnother = (more: Partial<AppOptions> = {}): Promise<RunningApp> =>
+    startApp({
       platform,
       database: database.url,
       providers: [oidcOf(provider)],
       nestProviders: [ChatGateway],
+      ...more,
+    });
+
+  it('ends streams and sockets when the application shuts down, which would wait for the streams', async () => {
+    const { cookie } = await login();
+    const leaving = await startAnother({
       controllers: [StreamController],
       configure: (app) => void app.useWebSocketAdapter(new WsAdapter(app)),
     });
@@ -341,12 +347,7 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
 
   it('lets clients of socket.io come back to another process when this one shuts down', async () => {
     const { cookie } = await login();
-    const leaving = await startApp({
-      platform,
-      database: database.url,
-      providers: [oidcOf(provider)],
-      nestProviders: [ChatGateway],
-    });
+    const leaving = await startAnother();
     const socket = io(leaving.url, { transports: ['websocket'], extraHeaders: { cookie }, reconnectionDelay: 60_000 });
     try {
       await new Promise((resolve) => socket.once('connect', () => resolve(undefined)));
