@@ -27,6 +27,7 @@ import { Listener } from './database/listener.service.js';
 import { oauthEntities } from './entities.js';
 import { OAuthConfigError } from './errors/oauth-error.js';
 import { OAuthEvents } from './events/oauth-events.service.js';
+import { GrantEndRepository } from './grants/grant-end.repository.js';
 import { GrantEnder } from './grants/grant-ender.service.js';
 import { GrantKeeper } from './grants/grant-keeper.service.js';
 import { GrantRepository } from './grants/grant.repository.js';
@@ -41,6 +42,7 @@ import { RefreshedIdentity } from './grants/refreshed-identity.service.js';
 import { Refresher } from './grants/refresh.service.js';
 import { RevocationOutbox } from './grants/revocation-outbox.service.js';
 import { RevocationRepository } from './grants/revocation.repository.js';
+import { SessionIdTokenRepository } from './grants/session-id-token.repository.js';
 import { StoredTokens } from './grants/stored-token.service.js';
 import { TokenService } from './grants/token.service.js';
 import { Cleanup } from './ops/cleanup.service.js';
@@ -92,7 +94,8 @@ const SERVICES: NestProvider[] = [
   ProviderRegistry,
   ...[AccountRepository, AccountService],
   ...[StateRepository, OutcomeNotes, StateService],
-  ...[GrantRepository, LeaseRepository, RevocationRepository, RevocationOutbox, StoredTokens, GrantEnder, TokenService],
+  ...[GrantRepository, LeaseRepository, RevocationRepository, RevocationOutbox, StoredTokens],
+  ...[GrantEndRepository, GrantEnder, SessionIdTokenRepository, TokenService],
   ...[
     ProviderHealth,
     LeaseWatch,

@@ -2,7 +2,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Queryable } from '../database/queryable.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { GrantRepository } from './grant.repository.js';
+import { GrantEndRepository } from './grant-end.repository.js';
 import { RevocationOutbox } from './revocation-outbox.service.js';
 
 /** A session that ended, with the grant that it used. */
@@ -17,7 +17,7 @@ interface EndedSession {
 @Injectable()
 export class GrantEnder {
   constructor(
-    private readonly grants: GrantRepository,
+    private readonly grants: GrantEndRepository,
     private readonly outbox: RevocationOutbox,
     private readonly options: ResolvedOptions,
   ) {}
@@ -57,7 +57,11 @@ export class GrantEnder {
     this.outbox.wake();
   }
 
-  async #end(tx: Queryable, unneeded: Awaited<ReturnType<GrantRepository['unneeded']>>, reason: string): Promise<void> {
+  async #end(
+    tx: Queryable,
+    unneeded: Awaited<ReturnType<GrantEndRepository['unneeded']>>,
+    reason: string,
+  ): Promise<void> {
     if (unneeded.length === 0) return;
     const ids = unneeded.map((row) => row.id);
     await this.outbox.takeOver(tx, ids);

@@ -5,7 +5,8 @@ import { assertIdTokenClaims, CLOCK_TOLERANCE } from '../providers/id-token.js';
 import { unjudgedClaims } from '../providers/identity.js';
 import { ProviderError } from '../providers/provider-fault.js';
 import { idTokenContext } from './grant-sealing.js';
-import { GrantRepository, type GrantRow } from './grant.repository.js';
+import type { GrantRow } from './grant.repository.js';
+import { SessionIdTokenRepository } from './session-id-token.repository.js';
 
 type Claims = Readonly<Record<string, unknown>>;
 
@@ -23,7 +24,7 @@ interface Original {
 @Injectable()
 export class RefreshedIdentity {
   constructor(
-    private readonly grants: GrantRepository,
+    private readonly idTokens: SessionIdTokenRepository,
     private readonly sealer: Sealer,
   ) {}
 
@@ -53,11 +54,11 @@ export class RefreshedIdentity {
       old,
       sealed: await this.sealer.seal(idTokenContext(sessionId), idToken),
     }));
-    await this.grants.replaceIdTokens(await Promise.all(rows));
+    await this.idTokens.replace(await Promise.all(rows));
   }
 
   async #originals(grantId: string): Promise<Original[]> {
-    const stored = await this.grants.idTokens(grantId);
+    const stored = await this.idTokens.ofGrant(grantId);
     const opened = stored.map(async ({ session_id: sessionId, id_token: sealed, sid, auth_time: authTime, origin }) => {
       const token = await this.sealer.open(idTokenContext(sessionId), sealed).catch(() => null);
       const claims = token === null ? null : unjudgedClaims(token);

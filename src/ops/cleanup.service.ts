@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { MAX_LOGOUT_TOKEN_AGE } from '../auth/logout-token.js';
 import { LogoutRepository } from '../auth/logout.repository.js';
-import { GrantRepository } from '../grants/grant.repository.js';
+import { GrantEndRepository } from '../grants/grant-end.repository.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
 import { SessionRepository } from '../sessions/session.repository.js';
 import { StateRepository } from '../state/state.repository.js';
@@ -26,7 +26,7 @@ export class Cleanup implements OnApplicationBootstrap, OnApplicationShutdown {
   constructor(
     private readonly states: StateRepository,
     private readonly sessions: SessionRepository,
-    private readonly grants: GrantRepository,
+    private readonly grants: GrantEndRepository,
     private readonly logouts: LogoutRepository,
     private readonly options: ResolvedOptions,
   ) {}
