@@ -8,13 +8,11 @@ import type { ReadableStream } from 'node:stream/web';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { ClientTls } from '../options/client-tls.js';
 import { isLoopback } from '../options/urls.js';
+import { readBounded } from './bounded-body.js';
 import { brokenOff, failedStatus } from './failed-request.js';
 import { ProviderError } from './provider-fault.js';
 import { Deadline } from './request-deadline.js';
 import { endSilent } from './request-silence.js';
-
-/** Largest body read from a provider, bytes after decompression. */
-export const MAX_BODY_BYTES = 1024 * 1024;
 
 /** An API that has said nothing for so long has gone: as long as `fetch` waits for a head, and within a body. Milliseconds. */
 const MAX_SILENCE = 300_000;
@@ -241,41 +239,4 @@ function secured(given: string | URL, provider: string): URL {
     });
   }
   return url;
-}
-
-async function readBounded({ status, body }: Answer, provider: string): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  const take = (chunk: Uint8Array): boolean => {
-    size += chunk.byteLength;
-    chunks.push(chunk);
-    return size <= MAX_BODY_BYTES;
-  };
-  if (body instanceof Readable) await readBy(take, body);
-  else for await (const chunk of body ?? []) if (!take(chunk)) break;
-  if (size <= MAX_BODY_BYTES) return Buffer.concat(chunks, size);
-  throw new ProviderError('provider_error', {
-    provider,
-    ambiguous: true,
-    httpStatus: status,
-    cause: new Error(`the answer is larger than ${MAX_BODY_BYTES} bytes`),
-  });
-}
-
-/**
- * Reads a stream to its end; by its events, which cost less than its iterator.
- * @param take says whether to read on
- */
-function readBy(take: (chunk: Uint8Array) => boolean, body: Readable): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (body.destroyed) return reject(body.errored ?? new Error('the answer broke off'));
-    body.on('data', (chunk: Uint8Array) => {
-      if (take(chunk)) return;
-      resolve();
-      body.destroy();
-    });
-    body.on('end', resolve);
-    body.on('error', reject);
-    body.on('close', () => body.readableEnded || reject(new Error('the answer broke off')));
-  });
 }

@@ -3,7 +3,8 @@ import { createServer as createRawServer, type AddressInfo, type Server, type So
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import { MAX_BODY_BYTES, requestProvider } from '../../../src/providers/http-door.js';
+import { MAX_BODY_BYTES } from '../../../src/providers/bounded-body.js';
+import { requestProvider } from '../../../src/providers/http-door.js';
 
 const servers: Server[] = [];
 const sockets = new Set<Socket>();
