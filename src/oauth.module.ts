@@ -75,6 +75,7 @@ import { SocketSessions } from './sessions/socket-sessions.service.js';
 import { OutcomeNotes } from './state/outcome-notes.service.js';
 import { StateRepository } from './state/state.repository.js';
 import { StateService } from './state/state.service.js';
+import { IssuedInVain } from './strategy/issued-in-vain.service.js';
 import { LoginAnswerer } from './strategy/login-answer.service.js';
 import { LoginStarter } from './strategy/login-start.service.js';
 import { OAuthStrategy } from './strategy/oauth.strategy.js';
@@ -121,7 +122,7 @@ const SERVICES: NestProvider[] = [
     StepUp,
     SessionGuard,
   ],
-  ...[LoginStarter, LoginAnswerer, OAuthStrategy, StrategyRunner],
+  ...[LoginStarter, LoginAnswerer, IssuedInVain, OAuthStrategy, StrategyRunner],
   ...[
     LoginRepository,
     LoginPreparer,

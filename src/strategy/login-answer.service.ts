@@ -1,16 +1,14 @@
 // The second half of a login, up to knowing who it is. The order of checks is fixed: shape, state and browser, provider,
 // iss, error or code, token request, ID token, userinfo (RFC 9700 §4.7, RFC 9207).
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { UnknownKeyError } from '../crypto/key-ring.js';
 import { randomId } from '../crypto/random.js';
 import { oneLine } from '../errors/one-line.js';
 import { OAuthError } from '../errors/oauth-error.js';
 import { OAuthEvents } from '../events/oauth-events.service.js';
-import { GrantRepository } from '../grants/grant.repository.js';
 import { AuthUrls } from '../options/auth-urls.service.js';
 import { ResolvedOptions } from '../options/resolve-options.js';
-import { claimedSubject, type Identity } from '../providers/identity.js';
+import type { Identity } from '../providers/identity.js';
 import type { IssuedEarly } from '../providers/provider-call.js';
 import type { Provider } from '../providers/provider.js';
 import { ProviderRegistry } from '../providers/provider.registry.js';
@@ -20,13 +18,8 @@ import { asReturnTo, stillSafe } from '../state/return-to.js';
 import { type PendingLogin, StateService } from '../state/state.service.js';
 import { authorizationError } from './authorization-errors.js';
 import { type CallbackParameters, callbackParameters } from './callback-parameters.js';
+import { IssuedInVain } from './issued-in-vain.service.js';
 import { LoginStarter } from './login-start.service.js';
-
-/** Pauses between questions to a database that is away, milliseconds: half a minute in all. */
-const FIRST_PAUSE = 250;
-const LONGEST_PAUSE = 16_000;
-/** How long a process that ends waits for the revocations of failed logins, milliseconds. */
-const GOODBYE = 2_000;
 
 /** An attempt whose state is used up: from here on, a failure must be noted and what was issued revoked. */
 export interface LoginAttempt {
@@ -54,14 +47,11 @@ export interface DuplicateLogin {
 
 /** Finishes what {@link LoginStarter} began, as far as the provider is concerned. */
 @Injectable()
-export class LoginAnswerer implements OnApplicationShutdown {
-  /** Revocations under way. */
-  readonly #revoking = new Set<Promise<void>>();
-
+export class LoginAnswerer {
   constructor(
     private readonly providers: ProviderRegistry,
     private readonly states: StateService,
-    private readonly grants: GrantRepository,
+    private readonly inVain: IssuedInVain,
     private readonly urls: AuthUrls,
     private readonly events: OAuthEvents,
     private readonly starter: LoginStarter,
@@ -95,18 +85,10 @@ export class LoginAnswerer implements OnApplicationShutdown {
     } catch (error) {
       const { provider, pending } = attempt;
       const failure = this.#told(error, provider, pending.returnTo);
-      if (attempt.issued) {
-        const revoking = this.#revoke(attempt).finally(() => this.#revoking.delete(revoking));
-        this.#revoking.add(revoking);
-      }
+      this.inVain.revoke(attempt);
       await this.states.fail(pending.stateHash, failure.code);
       throw failure;
     }
-  }
-
-  /** What was in flight has been answered by now; what it left to be revoked is waited for, in bounds. */
-  async onApplicationShutdown(): Promise<void> {
-    await Promise.race([Promise.allSettled(this.#revoking), sleep(GOODBYE, undefined, { ref: false })]);
   }
 
   /** Tells the operator of a failure, once, and gives it as the person gets it: under the same name, with a way to try again. */
@@ -198,35 +180,6 @@ export class LoginAnswerer implements OnApplicationShutdown {
         provider: provider.name,
         cause: new Error(missing ? 'callback: "iss" is missing' : 'callback: "iss" is another issuer'),
       });
-    }
-  }
-
-  /** Best effort. Where one revocation ends everything of the user, a living grant of the user is spared. */
-  async #revoke({ provider, issued, subject }: LoginAttempt): Promise<void> {
-    if (!issued) return;
-    try {
-      if (provider.definition.revocation === 'grant') {
-        const owner = subject ?? (issued.idToken === null ? null : claimedSubject(issued.idToken));
-        // No profile could be had, so nobody knows whose grant this would end; nobody has kept these tokens either.
-        if (owner === null && provider.definition.kind !== 'oidc') return;
-        if (owner !== null && (await this.#hasActive(provider, owner))) return;
-      }
-      if (issued.refreshToken !== null) await provider.revoke(issued.refreshToken, 'refresh_token');
-      await provider.revoke(issued.accessToken, 'access_token');
-    } catch {
-      // The tokens expire by themselves; the failed login has been told already.
-    }
-  }
-
-  /** Asked again while the database is away, which is why many a login fails; the end of a living grant is for good. */
-  async #hasActive(provider: Provider, subject: string): Promise<boolean> {
-    for (let pause = FIRST_PAUSE; ; pause *= 2) {
-      try {
-        return await this.grants.hasActive(provider.issuer, subject);
-      } catch (error) {
-        if (pause > LONGEST_PAUSE) throw error;
-        await sleep(pause, undefined, { ref: false });
-      }
     }
   }
 }
