@@ -42,7 +42,11 @@ export const ERROR_CODES = {
     'The browser cookie was missing.',
   ),
   method_not_allowed: row(405, 'This method is not allowed here.', 'See the Allow header.'),
-  unknown_provider: row(404, 'There is no such login provider.', 'The name in the path is not a configured provider.'),
+  unknown_provider: row(
+    404,
+    'There is no such login provider.',
+    'The name in the path is not a configured provider, or a grant is from one that is not configured any more.',
+  ),
   not_found: row(
     404,
     'There is nothing here, or not any more.',

@@ -53,7 +53,8 @@ export class TokenService {
   /**
    * A fresh access token of a session, a grant (by id) or a user at a provider. From memory where possible, else one
    * query; refreshed where needed, once, however many callers and processes want it.
-   * @throws {OAuthError} `reauth_required` (with `reconnectUrl`), `provider_unavailable`, `provider_error`, `client_rejected`, `database_unavailable`, `key_unavailable`
+   * @throws {OAuthError} `reauth_required` (with `reconnectUrl`), `provider_unavailable`, `provider_error`, `client_rejected`, `database_unavailable`, `key_unavailable`;
+   * `unknown_provider` where the grant must be refreshed at a provider that is not configured any more
    */
   async getAccessToken(ref: GrantRef, request: AccessTokenRequest = {}): Promise<AccessToken> {
     const audience = audienceKey(request);
