@@ -161,6 +161,8 @@ export type NamedProvider<Name extends string> = ProviderDefinition & { readonly
 export interface ProviderQuirks {
   /** Scope in answers is separated by this instead of a space. */
   readonly scopeSeparator?: string;
+  /** Scope in authorization requests is separated by this instead of a space. */
+  readonly requestScopeSeparator?: string;
   /** The token endpoint has names of its own for errors; these are the standard ones (RFC 6749 §5.2). */
   readonly errorNames?: ReadonlyMap<string, string>;
   /** The token endpoint may answer form-encoded. */

@@ -36,7 +36,8 @@ export async function authorizationParameters(
   if (definition.authorizationDetails)
     parameters.set('authorization_details', JSON.stringify(definition.authorizationDetails));
   for (const resource of definition.resource) parameters.append('resource', resource);
-  if (request.scope.length > 0) parameters.set('scope', request.scope.join(' '));
+  const separator = definition.quirks?.requestScopeSeparator ?? ' ';
+  if (request.scope.length > 0) parameters.set('scope', request.scope.join(separator));
   if (definition.kind === 'oidc') parameters.set('nonce', request.nonce);
   parameters.set('client_id', definition.clientId);
   parameters.set('redirect_uri', request.redirectUri);

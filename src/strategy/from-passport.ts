@@ -1,5 +1,6 @@
 // Any passport-oauth2 strategy as a provider: its endpoints, its extra parameters and its reading of the profile are
 // taken, its transport is not. Requests that userProfile() makes go through our door, with the token in the header.
+import OAuth2Strategy from 'passport-oauth2';
 import { OAuthError } from '../errors/oauth-error.js';
 import type {
   CommonProviderOptions,
@@ -71,33 +72,59 @@ export function fromPassport<const Name extends string = string>(
       message: 'fromPassport() adopts strategies that extend OAuth2Strategy of passport-oauth2; this is none',
     });
   }
+  if (readsNoProfile(insides)) {
+    throw new OAuthError('configuration_invalid', {
+      message:
+        'fromPassport(): this strategy has no userProfile() of its own, so nobody could log in with it; use oauth2({ …, profile })',
+    });
+  }
   const { authenticateOptions = {}, authorizationParams, ...rest } = options;
-  const { _oauth2: oauth2 } = insides;
+  const { _oauth2: oauth2, _scopeSeparator: answered } = insides;
+  const { scope, separator } = scopeOf(insides, authenticateOptions.scope);
+  // Some strategies pass on whatever they are given; scope goes its own way.
+  const { scope: _, ...parameters } = texts(insides.authorizationParams(authenticateOptions));
   return {
     name: (insides.name ?? '') as Name,
     clientId: oauth2._clientId,
     clientSecret: oauth2._clientSecret,
     authorizationEndpoint: oauth2._authorizeUrl,
     tokenEndpoint: oauth2._accessTokenUrl,
-    scope: scopeOf(insides),
+    ...(sendsBasic(oauth2._customHeaders) ? { clientAuthentication: 'client_secret_basic' } : {}),
+    scope,
     apiOrigins: profileOrigins(insides),
     ...rest,
-    authorizationParams: { ...texts(insides.authorizationParams(authenticateOptions)), ...authorizationParams },
+    authorizationParams: { ...parameters, ...authorizationParams },
     kind: 'oauth2',
     quirks: {
       tokenParams: () => texts(insides.tokenParams(authenticateOptions)),
       formEncodedTokens: true,
-      ...(insides._scopeSeparator && insides._scopeSeparator !== ' '
-        ? { scopeSeparator: insides._scopeSeparator }
-        : {}),
+      ...(answered && answered !== ' ' ? { scopeSeparator: answered } : {}),
+      requestScopeSeparator: separator,
     },
     profile: (context) => readProfile(insides, context, options.name ?? insides.name ?? ''),
   };
 }
 
-function scopeOf({ _scope: scope, _scopeSeparator: separator = ' ' }: StrategyInsides): readonly string[] {
-  if (scope === undefined) return [];
-  return (typeof scope === 'string' ? scope.split(separator) : scope).filter((item) => item !== '');
+/** Compared as text: a strategy may come with a passport-oauth2 of its own. */
+function readsNoProfile(insides: StrategyInsides): boolean {
+  const textOf = (of: object): string => String(Reflect.get(of, 'userProfile'));
+  return textOf(insides) === textOf(OAuth2Strategy.prototype);
+}
+
+/** The scope as Passport asks for it: a list by the strategy's separator, a text as it is written. */
+function scopeOf(
+  { _scope, _scopeSeparator: own = ' ' }: StrategyInsides,
+  asked: unknown,
+): { scope: readonly string[]; separator: string } {
+  const given = (asked ?? _scope ?? []) as string | readonly string[];
+  if (typeof given !== 'string') return { scope: given, separator: own };
+  const separator = /\s/.test(given.trim()) ? ' ' : own;
+  return { scope: given.split(separator === ' ' ? /\s+/ : separator).filter((item) => item !== ''), separator };
+}
+
+/** Where the client is authenticated by a header of the strategy's own making, ours does the same. */
+function sendsBasic(headers: Readonly<Record<string, string>> = {}): boolean {
+  return Object.entries(headers).some(([name, value]) => /^authorization$/i.test(name) && /^basic /i.test(value));
 }
 
 /** Where the strategy reads profiles: its own addresses with such a name. */
@@ -156,7 +183,9 @@ function ourTransport(insides: StrategyInsides, context: ProfileContext, failed:
           status >= 200 && status < 300
             ? done(null, text, { statusCode: status })
             : done({ statusCode: status, data: text }),
-        (error: unknown) => done(error),
+        // What only the configuration can mend is not left for the strategy to wrap.
+        (error: unknown) =>
+          error instanceof OAuthError && error.code === 'origin_not_allowed' ? failed(error) : done(error),
       )
       // Callbacks of strategies throw on answers they did not expect; nobody else would hear of it.
       .catch(failed);

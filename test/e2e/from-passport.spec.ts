@@ -1,14 +1,16 @@
-import OAuth2Strategy, { type VerifyFunction } from 'passport-oauth2';
+import { inspect } from 'node:util';
+import OAuth2Strategy, { type StrategyOptions, type VerifyFunction } from 'passport-oauth2';
 import { fromPassport } from '../../src/index.js';
 import type { FakeProvider } from '../../src/testing/index.js';
 import { LoginBench } from '../support/login-bench.js';
+import { UserAgent } from '../support/user-agent.js';
 
 /** A strategy as hundreds of packages have it. */
 class AcmeStrategy extends OAuth2Strategy {
   override name = 'acme';
   private readonly _userProfileURL: string;
 
-  constructor(provider: FakeProvider, verify: VerifyFunction) {
+  constructor(provider: FakeProvider, verify: VerifyFunction, own: Partial<StrategyOptions> = {}) {
     super(
       {
         authorizationURL: provider.endpoint('authorize'),
@@ -18,6 +20,7 @@ class AcmeStrategy extends OAuth2Strategy {
         callbackURL: 'https://unused.example/callback',
         scope: ['profile', 'email'],
         customHeaders: { 'User-Agent': 'acme' },
+        ...own,
       },
       verify,
     );
@@ -137,6 +140,69 @@ describe('fromPassport', () => {
     await using bench = await benchOf({ apiOrigins: ['https://api.example'] });
     expect(await bench.login({ name: 'acme' })).toMatchObject({ subject: null });
     expect(bench.provider.requestsTo('api')).toHaveLength(0);
+  });
+
+  it('says which origin is missing, whatever the strategy makes of the refusal', async () => {
+    const said: string[] = [];
+    const log = (...lines: unknown[]) => void said.push(inspect(lines));
+    await using bench = await LoginBench.start({
+      provider: { oidc: false },
+      providers: (provider) => [
+        fromPassport(new AcmeStrategy(provider, never), { apiOrigins: ['https://api.example'] }),
+      ],
+      app: { logger: { log, warn: log, error: log } },
+    });
+    expect(await bench.login({ name: 'acme' })).toMatchObject({ status: 500, code: 'server_error', subject: null });
+    expect(said.join('')).toContain('declared apiOrigins: https://api.example');
+  });
+
+  it.each<[string, Partial<StrategyOptions>, string]>([
+    ['a text with spaces, whatever the separator', { scope: 'profile email', scopeSeparator: ',' }, 'profile email'],
+    ['a text with its separator', { scope: 'profile,email', scopeSeparator: ',' }, 'profile,email'],
+    ['a list, by the separator of the strategy', { scope: ['profile', 'email'], scopeSeparator: ',' }, 'profile,email'],
+    ['a list, by spaces', { scope: ['profile', 'email'] }, 'profile email'],
+  ])('asks for the scope of the strategy: %s', async (_, own, scope) => {
+    await using bench = await LoginBench.start({
+      provider: { oidc: false },
+      providers: (provider) => [fromPassport(new AcmeStrategy(provider, never, own))],
+    });
+    await bench.callbackOf(new UserAgent(), 'acme');
+    expect(bench.provider.requestsTo('authorize')[0]!.query.get('scope')).toBe(scope);
+  });
+
+  it.each([{ scope: ['email'] }, { scope: 'email' }])(
+    'asks for the scope that would be given to passport.authenticate(): %j',
+    async (authenticateOptions) => {
+      // As passport-auth0 does: all that it is given becomes a parameter.
+      class PassingStrategy extends AcmeStrategy {
+        override authorizationParams(options: object): object {
+          return { ...options };
+        }
+      }
+      await using bench = await LoginBench.start({
+        provider: { oidc: false },
+        providers: (provider) => [fromPassport(new PassingStrategy(provider, never), { authenticateOptions })],
+      });
+      await bench.callbackOf(new UserAgent(), 'acme');
+      expect(bench.provider.requestsTo('authorize')[0]!.query.get('scope')).toBe('email');
+    },
+  );
+
+  it('authenticates the client by Basic where the strategy has that among its headers', async () => {
+    const customHeaders = { Authorization: `Basic ${Buffer.from('client:secret').toString('base64')}` };
+    await using bench = await LoginBench.start({
+      provider: { oidc: false },
+      providers: (provider) => [fromPassport(new AcmeStrategy(provider, never, { customHeaders }))],
+    });
+    expect(await bench.login({ name: 'acme' })).toMatchObject({ subject: 'user-1' });
+    expect(bench.provider.requestsTo('code')[0]!.clientAuth).toMatchObject({ methods: ['client_secret_basic'] });
+    expect(bench.provider.requestsTo('api')[0]!.headers.authorization).toMatch(/^Bearer /);
+  });
+
+  it('refuses a strategy that reads no profile: nobody could ever log in', () => {
+    const endpoints = { authorizationURL: 'https://acme.example/a', tokenURL: 'https://acme.example/t' };
+    const plain = new OAuth2Strategy({ ...endpoints, clientID: 'client', clientSecret: 'secret' }, never);
+    expect(() => fromPassport(plain)).toThrow(/has no userProfile\(\) of its own.*oauth2\(/);
   });
 
   it('adopts nothing but strategies of passport-oauth2', () => {
