@@ -8,7 +8,7 @@ import type { Answered } from './answer-watch.js';
 import { boundConnecting } from './bounded-connecting.js';
 import { Connections } from './connections.js';
 import { Deadline } from './deadline.js';
-import { asOAuthError, isConnectionFault, isStaleStatement } from './faults.js';
+import { asOAuthError, isConflict, isConnectionFault, isStaleStatement } from './faults.js';
 import { PreparedNames } from './prepared-names.js';
 import type { Queryable, QueryOptions } from './queryable.js';
 import type { Question } from './sender.js';
@@ -54,7 +54,9 @@ export class Database implements Queryable, OnApplicationBootstrap {
 
   /**
    * Runs one statement outside a transaction. All of it, further tries included, has one `databaseTimeout`. A prepared
-   * statement that its connection has lost is sent once more, also where it writes: nothing of it was executed.
+   * statement that its connection has lost is sent once more, also where it writes: nothing of it was executed. Nor was
+   * one that a conflict has ended (the default of the database may be serializable): somebody else has come further, and
+   * it is sent again.
    */
   async query<Row extends QueryResultRow>(
     text: string,
@@ -74,6 +76,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
           name = undefined;
           continue;
         }
+        if (isConflict(error) && deadline.left > 0) continue;
         if (retry && !lost && isConnectionFault(error) && deadline.left > 0) {
           lost = true;
           continue;
@@ -146,6 +149,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
         sent = { ...sent, name: undefined };
         return this.#connections.ask(sent, deadline, take);
       }
+      if (error && isConflict(error) && deadline.left > 0) return this.#connections.ask(sent, deadline, take);
       if (error && !lost && isConnectionFault(error) && deadline.left > 0) {
         lost = true;
         return this.#connections.ask(sent, deadline, take);

@@ -417,6 +417,31 @@ describe('the database', () => {
     },
   );
 
+  it('single statements go on where serializable is the default, however many meet', async () => {
+    await pool.end();
+    const options = '-c default_transaction_isolation=serializable';
+    pool = new pg.Pool({ connectionString: server.url, max: 8, options });
+    const database = databaseOver(pool);
+    await server.query('insert into done values (0)');
+    const add = () => database.query('update done set id = id + 1 where pg_sleep(0.002) is not null');
+    await Promise.all(Array.from({ length: 24 }, add));
+    expect(await server.query('select id from done')).toEqual([{ id: 24 }]);
+  });
+
+  it('a question that a conflict has ended is asked again', async () => {
+    const sent: Sent[] = [];
+    const conflict = Object.assign(new Error('could not serialize access'), { code: '40001' });
+    pool.on('connect', (client) =>
+      watch(client, sent, (text) => (text === 'select 7::text as seven' && sent.length < 4 ? conflict : undefined)),
+    );
+    const rows = await new Promise((resolve, reject) =>
+      databaseOver(pool).ask('select 7::text as seven', [], LIMIT, (error, found) =>
+        error ? reject(error) : resolve(found),
+      ),
+    );
+    expect(rows).toEqual([['7']]);
+  });
+
   it('a connection that dies in the moment in which it becomes ready ends nothing else', async () => {
     const message = (type: string, body: Buffer): Buffer => {
       const size = Buffer.alloc(4);
