@@ -8,6 +8,7 @@ import type {
   ProfileContext,
   ProviderProfile,
 } from '../options/provider-options.js';
+import { readBounded } from '../providers/bounded-body.js';
 import { ProviderError, outline } from '../providers/provider-fault.js';
 
 /** A strategy that extends `OAuth2Strategy` of passport-oauth2. */
@@ -51,7 +52,6 @@ interface PassportProfile {
   readonly _json?: Readonly<Record<string, unknown>>;
 }
 
-const MAX_BODY_BYTES = 1024 * 1024;
 /** A strategy that never calls back. Milliseconds. */
 const PATIENCE = 30_000;
 
@@ -154,7 +154,7 @@ async function readProfile(
   try {
     const profile = await new Promise<PassportProfile | undefined>((resolve, reject) => {
       const failed = (error: unknown): void => reject(asError(error));
-      Object.defineProperty(running, '_oauth2', { value: ourTransport(insides, context, failed) });
+      Object.defineProperty(running, '_oauth2', { value: ourTransport(insides, context, { provider, failed }) });
       timer = setTimeout(() => reject(new Error('userProfile() did not call back')), PATIENCE);
       const called = running.userProfile(context.accessToken, (error, found) =>
         error ? failed(error) : resolve(found),
@@ -170,14 +170,21 @@ async function readProfile(
   }
 }
 
-/** An `_oauth2` whose requests are ours. It has no way to the token endpoint, and puts no token into a URL. @param failed told of what a callback throws */
-function ourTransport(insides: StrategyInsides, context: ProfileContext, failed: (error: unknown) => void): object {
+/** An `_oauth2` whose requests are ours. It has no way to the token endpoint, and puts no token into a URL. `failed` is told of what a callback throws. */
+function ourTransport(
+  insides: StrategyInsides,
+  context: ProfileContext,
+  { provider, failed }: { provider: string; failed: (error: unknown) => void },
+): object {
   const send = (method: string, url: string, headers: unknown, body: unknown, done: Callback): void => {
     const init: RequestInit = { method, headers: { ...insides._oauth2._customHeaders, ...(headers as object) } };
     if (typeof body === 'string' && body !== '') init.body = body;
     context
       .fetch(withoutToken(url), init)
-      .then(async (response) => ({ status: response.status, text: await readText(response) }))
+      .then(async (response) => ({
+        status: response.status,
+        text: (await readBounded(response, provider)).toString('utf8'),
+      }))
       .then(
         ({ status, text }) =>
           status >= 200 && status < 300
@@ -208,17 +215,6 @@ function withoutToken(given: string): string {
   const url = new URL(given);
   url.searchParams.delete('access_token');
   return url.href;
-}
-
-async function readText(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-    size += chunk.byteLength;
-    if (size > MAX_BODY_BYTES) throw new Error('the profile is larger than 1 MiB');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** Errors of strategies hold whole answers of the provider: only what they say of themselves is kept. */

@@ -136,6 +136,28 @@ describe('fromPassport', () => {
     }
   });
 
+  it('reads no profile beyond 1 MiB, whatever the strategy would make of it', async () => {
+    class TrustingStrategy extends AcmeStrategy {
+      override userProfile(accessToken: string, done: (error?: unknown, profile?: unknown) => void): void {
+        this._oauth2.get(`${this.api}/me`, accessToken, (error) =>
+          error ? done(error) : done(null, { id: 'user-1' }),
+        );
+      }
+      private readonly api: string;
+      constructor(provider: FakeProvider) {
+        super(provider, never);
+        this.api = provider.apiUrl;
+      }
+    }
+    await using bench = await LoginBench.start({
+      provider: { oidc: false },
+      providers: (provider) => [fromPassport(new TrustingStrategy(provider))],
+    });
+    bench.provider.fault('api', { kind: 'oversize', times: 1 });
+    expect(await bench.login({ name: 'acme' })).toMatchObject({ status: 502, subject: null });
+    expect(await bench.login({ name: 'acme' })).toMatchObject({ subject: 'user-1' });
+  });
+
   it('sends the token nowhere but where the strategy reads profiles', async () => {
     await using bench = await benchOf({ apiOrigins: ['https://api.example'] });
     expect(await bench.login({ name: 'acme' })).toMatchObject({ subject: null });

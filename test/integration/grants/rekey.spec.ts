@@ -70,9 +70,10 @@ describe('rekey', () => {
     const children: ChildProcess[] = [];
     const rekey = (): ChildProcess => {
       const env = { PATH: process.env.PATH, DATABASE_URL: grants.database.url, OAUTH_KEYS: JSON.stringify([NEW, OLD]) };
+      // Paused for long enough that three rounds leave something to do also where this process hears of them late.
       const child = spawn(
         process.execPath,
-        ['--no-warnings', '--import', hooks, main, 'rekey', '--batch-size', '5', '--pause', '10'],
+        ['--no-warnings', '--import', hooks, main, 'rekey', '--batch-size', '5', '--pause', '40'],
         { env, stdio: ['ignore', 'pipe', 'pipe'] },
       );
       children.push(child);
