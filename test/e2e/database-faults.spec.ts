@@ -290,7 +290,8 @@ describe.each(platforms)('a database that fails on %s', (platform) => {
           if nextval('failures') <= ${times} then raise exception 'try again' using errcode = '${code}'; end if;
           return new;
         end $$;
-        create or replace trigger fail before insert on oauth_sessions for each row execute function fail();`);
+        drop trigger if exists fail on oauth_sessions;
+        create trigger fail before insert on oauth_sessions for each row execute function fail();`);
     for (const code of ['40001', '40P01']) {
       await trigger(code, 2);
       expect((await at.login(agent)).status).toBe(303);
