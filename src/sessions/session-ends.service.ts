@@ -8,6 +8,9 @@ import type { OAuthSession } from '../options/session.js';
 import { SESSIONS_CHANNEL } from './session-cache.service.js';
 import { SessionRepository } from './session.repository.js';
 
+/** Most ended sessions that are remembered. */
+const MAX_REMEMBERED = 1_000;
+
 /** Watches sessions that are in use without requests. */
 @Injectable()
 export class SessionEnds implements BeforeApplicationShutdown, OnApplicationShutdown {
@@ -15,6 +18,8 @@ export class SessionEnds implements BeforeApplicationShutdown, OnApplicationShut
   readonly ended$: Observable<string>;
   readonly #ended = new Subject<string>();
   readonly #watched = new Map<string, Set<Subscriber<void>>>();
+  /** Those that ended last: one may end after it was found (while `loadUser` is asked, say) and before it is watched. */
+  readonly #over = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #looking = false;
   /** Something may have ended since the last look began. */
@@ -39,7 +44,8 @@ export class SessionEnds implements BeforeApplicationShutdown, OnApplicationShut
   ends(session: OAuthSession | string): Observable<void> {
     const id = typeof session === 'string' ? session : session.id;
     return new Observable((subscriber) => {
-      if (this.#shutDown) return subscriber.complete();
+      if (this.#over.has(id)) subscriber.next();
+      if (this.#over.has(id) || this.#shutDown) return subscriber.complete();
       const watchers = this.#watched.get(id) ?? new Set();
       watchers.add(subscriber);
       this.#watched.set(id, watchers);
@@ -102,11 +108,18 @@ export class SessionEnds implements BeforeApplicationShutdown, OnApplicationShut
   #end(id: string): void {
     const watchers = this.#watched.get(id);
     this.#watched.delete(id);
+    this.#remember(id);
     this.#ended.next(id);
     for (const watcher of watchers ?? []) {
       watcher.next();
       watcher.complete();
     }
     if (this.#watched.size === 0) this.#stop();
+  }
+  #remember(id: string): void {
+    this.#over.add(id);
+    if (this.#over.size <= MAX_REMEMBERED) return;
+    const [first] = this.#over;
+    this.#over.delete(first!);
   }
 }

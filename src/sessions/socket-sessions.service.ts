@@ -76,6 +76,8 @@ export class SocketSessions {
       defaultIfEmpty(GOING_AWAY),
     );
     const watch = ends.subscribe((code) => close(socket, code));
+    // It ended while the user was asked for.
+    if (watch.closed) return null;
     left.signal.addEventListener('abort', () => watch.unsubscribe());
     return session;
   }

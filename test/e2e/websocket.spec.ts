@@ -80,6 +80,8 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
   let withWs: RunningApp;
   /** Who is no longer a user. */
   const gone = new Set<string>();
+  /** What happens while the next user is asked for. */
+  let asking: (() => Promise<unknown>) | undefined;
 
   beforeAll(async () => {
     [database, provider] = await Promise.all([createTestDatabase(), FakeProvider.start()]);
@@ -92,7 +94,12 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
       oauth: {
         session: { stalenessBound: 0.3 },
         csrf: { exemptOrigins: [ADMIN], exemptPaths: ['/socket.io/'] },
-        loadUser: (user: OAuthUser) => (gone.has(user.id) ? null : user),
+        loadUser: async (user: OAuthUser) => {
+          const ask = asking;
+          asking = undefined;
+          await ask?.();
+          return gone.has(user.id) ? null : user;
+        },
       },
     };
     withIo = await startApp(base);
@@ -281,6 +288,15 @@ describe.each(platforms)('sockets and streams on %s', (platform) => {
     // Nobody watches for it any more.
     expect(await withIo.app.get(SessionService).end(userId, id)).toBe(true);
     expect(closed).toBe(0);
+  });
+
+  it('E-072 closes a socket whose session ends while its user is asked for', async () => {
+    const { cookie, id, userId } = await login();
+    let code: number | undefined;
+    const socket = Object.assign(new EventEmitter(), { close: (given: number) => (code = given) });
+    asking = () => withIo.app.get(SessionService).end(userId, id);
+    expect(await withIo.app.get(SocketSessions).accept(socket, { headers: { cookie } })).toBeNull();
+    expect(code).toBe(1008);
   });
 
   it.each([

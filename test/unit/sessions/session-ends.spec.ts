@@ -11,6 +11,7 @@ describe('ends of sessions', () => {
   let notify: ((payload: string) => void) | undefined;
   let ends: SessionEnds;
   let seen: string[];
+  let events: OAuthEvents;
 
   beforeEach(() => {
     looks = [];
@@ -23,11 +24,12 @@ describe('ends of sessions', () => {
         return () => (notify = undefined);
       },
     };
+    events = new OAuthEvents();
     const options = { session: { cache: 'coherent', stalenessBound: 60 } };
     ends = new SessionEnds(
       sessions as unknown as SessionRepository,
       listener as unknown as Listener,
-      new OAuthEvents(),
+      events,
       options as ResolvedOptions,
     );
   });
@@ -59,5 +61,18 @@ describe('ends of sessions', () => {
     watch('three');
     expect(seen).toEqual(['one complete', 'two complete', 'three complete']);
     expect(notify).toBeUndefined();
+  });
+
+  it('tells at once of a session that ended after it was found and before it is watched, and remembers the last 1,000', () => {
+    const logout = (...sessionIds: string[]) => events.emit('logout', { userId: 'u', sessionIds, by: 'user' });
+    logout('one');
+    watch('one');
+    expect(seen).toEqual(['one ended', 'one complete']);
+    logout(...Array.from({ length: 999 }, (_, n) => `other ${n}`));
+    watch('one');
+    expect(seen).toHaveLength(4);
+    logout('last');
+    watch('one');
+    expect(seen).toHaveLength(4);
   });
 });
