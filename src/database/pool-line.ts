@@ -12,6 +12,15 @@ type Use = (fault: Error | undefined, client?: PoolClient) => void;
  */
 function ignore(): void {}
 
+/**
+ * True where pg knows that the application gave a connection back in the middle of a transaction. What we read there could be
+ * older than the end of a session, and what we write be undone with it.
+ */
+function isWithinTransaction(client: PoolClient & { getTransactionStatus?: () => string | null }): boolean {
+  const status = client.getTransactionStatus?.();
+  return status === 'T' || status === 'E';
+}
+
 /** Asks the pool. It is listened for faults from the very moment that the pool does not any more. */
 function connect(pool: Pool, use: Use): void {
   pool.connect((fault, client) => {
@@ -48,10 +57,10 @@ export class PoolLine {
   lend(deadline: Deadline, use: Use): void {
     const pool = this.pool();
     if (!pool) use(new Error('no connection: the DataSource is not initialized'));
-    else if (this.#abandoned.size === 0 && pool.idleCount > pool.waitingCount) this.#atOnce(pool, use);
+    else if (this.#abandoned.size === 0 && pool.idleCount > pool.waitingCount) this.#atOnce(pool, deadline, use);
     else
       this.#inLine(pool, deadline).then(
-        (client) => use(undefined, client),
+        (client) => this.#hand(client, deadline, use),
         (fault: Error) => use(fault),
       );
   }
@@ -83,12 +92,13 @@ export class PoolLine {
    * that this turn still does: then that goes on while the server works. Else it comes in this turn of the event loop, so
    * that no watch need be set; only a pool that is ended in the same turn serves nobody any more, and says so to nobody.
    */
-  #atOnce(pool: Pool, use: Use): void {
+  #atOnce(pool: Pool, deadline: Deadline, use: Use): void {
     let told = false;
     connect(pool, (fault, client) => {
       if (told) return client && this.giveBack(client);
       told = true;
-      use(fault, client);
+      if (client) this.#hand(client, deadline, use);
+      else use(fault);
     });
     if (pool.waitingCount === 1) (pool as Pulsing)._pulseQueue?.();
     if (told) return;
@@ -97,6 +107,13 @@ export class PoolLine {
       told = true;
       use(new Error('Cannot use a pool after calling end on the pool'));
     });
+  }
+
+  /** Hands out a connection; in place of one that is within a transaction, the next. */
+  #hand(client: PoolClient, deadline: Deadline, use: Use): void {
+    if (!isWithinTransaction(client)) return use(undefined, client);
+    this.giveBack(client, true);
+    this.lend(deadline, use);
   }
 
   #takeOver(): Promise<PoolClient> | undefined {

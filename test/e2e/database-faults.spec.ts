@@ -5,7 +5,7 @@ import type { Pool } from 'pg';
 import { DataSource } from 'typeorm';
 import { platforms } from '../support/app.js';
 import { type FailingDatabase, startOnFailingDatabase, type Trouble } from '../support/failing-database.js';
-import { codeOf, type LoginFixture } from '../support/login-fixture.js';
+import { codeOf, type LoginFixture, startLogin } from '../support/login-fixture.js';
 import type { AgentResponse } from '../support/user-agent.js';
 import type { TcpProxy } from '../support/tcp-proxy.js';
 
@@ -278,6 +278,31 @@ describe.each(platforms)('a database that fails on %s', (platform) => {
       }
     },
   );
+
+  it.each([
+    ['begin'],
+    ['begin isolation level repeatable read', 'select 1 from oauth_sessions'],
+    ['begin', 'select 1 / 0'],
+  ])('a connection that the application gave back after %j is none of ours', async (...left) => {
+    await using at = await startLogin({ typeorm: { poolSize: 1 } });
+    const pool = (at.app.app.get(DataSource).driver as unknown as { master: Pool }).master;
+    const leave = async (): Promise<void> => {
+      const client = await pool.connect();
+      for (const sql of left) await client.query(sql).catch(() => undefined);
+      client.release();
+    };
+    await leave();
+    const agent = at.agent();
+    const url = await at.untilCallback(agent);
+    expect(await at.count('oauth_states')).toBe(1);
+    await leave();
+    expect((await at.callback(agent, url)).status).toBe(303);
+    await leave();
+    expect(await at.status(agent)).toBe(200);
+    await leave();
+    await at.database.query('delete from oauth_sessions');
+    expect(await at.status(agent)).toBe(401);
+  });
 
   it('E-005 deadlocks and serialization failures are tried again, in bounds', async () => {
     const agent = at.agent();

@@ -60,6 +60,27 @@ describe('the line before the pool', () => {
     await ended;
   });
 
+  it.each(['begin', 'begin; selec'])(
+    'gives out no connection that was given back after %j, at once or in line',
+    async (sql) => {
+      const pool = await warmPool();
+      const line = new PoolLine(() => pool);
+      for (const busy of [false, true]) {
+        const client = await pool.connect();
+        // One message would end with its error.
+        for (const statement of sql.split('; ')) await client.query(statement).catch(() => undefined);
+        const taking = busy ? line.take(new Deadline(3_000)) : undefined;
+        client.release();
+        const taken = await (taking ?? line.take(new Deadline(3_000)));
+        expect(taken === client).toBe(false);
+        await expect(taken.query('savepoint one')).rejects.toThrow(/can only be used in transaction blocks/);
+        line.giveBack(taken);
+      }
+      expect([pool.totalCount, pool.idleCount]).toEqual([1, 1]);
+      await pool.end();
+    },
+  );
+
   it('gives one idle connection to one of many, and the others wait no longer than they may', async () => {
     const pool = await warmPool();
     const line = new PoolLine(() => pool);
