@@ -4,6 +4,7 @@
 import type pg from 'pg';
 import type { QueryResult } from 'pg';
 import type { Answered } from './answer-watch.js';
+import { ownQueries } from './own-query.js';
 
 /** Whatever the default of the database is: in another level, the lock's own statement would fix what all later ones see. */
 const BEGIN = 'begin isolation level read committed';
@@ -46,8 +47,8 @@ export type MakeOpeningQuery = (
 ) => pg.Submittable;
 
 /** Opening queries for one version of pg. They are pg's own, with something before them. */
-export function openingQueries({ Query }: Pick<typeof pg, 'Query'>): MakeOpeningQuery {
-  class Opening extends (Query as unknown as StockQuery) {
+export function openingQueries(postgres: Pick<typeof pg, 'Query'>): MakeOpeningQuery {
+  class Opening extends (ownQueries(postgres) as unknown as StockQuery) {
     /** Commands that are to be done until the statement's own is. */
     #left: number;
 

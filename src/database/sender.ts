@@ -3,6 +3,7 @@ import type pg from 'pg';
 import type { PoolClient, QueryResult, QueryResultRow } from 'pg';
 import { type Answered, AnswerWatch } from './answer-watch.js';
 import { type Around, type MakeOpeningQuery, openingQueries } from './opening-query.js';
+import { type OwnQuery, ownQueries } from './own-query.js';
 import { type MakeTextQuery, textQueries, type TextRow } from './text-query.js';
 
 /** One statement as it is sent. */
@@ -21,6 +22,7 @@ export interface Question extends Statement {
 /** Sends statements. */
 export class Sender {
   readonly #watch = new AnswerWatch();
+  #query: OwnQuery | undefined;
   #textQuery: MakeTextQuery | undefined;
   #openingQuery: MakeOpeningQuery | undefined;
 
@@ -36,7 +38,9 @@ export class Sender {
   ): void {
     // A configuration would be copied descriptor by descriptor, which costs more than sending it: the query itself is not.
     // pg tells of a value that it cannot send, and then once more of the answer to what it did send.
-    const query = new (this.postgres().Query)(text, values && [...values], this.#watch.begin(timeout, done));
+    this.#query ??= ownQueries(this.postgres());
+    const told = this.#watch.begin(timeout, done) as Answered<QueryResult>;
+    const query = new this.#query(text, values && [...values], told);
     client.query(Object.assign(query, { name }));
   }
 

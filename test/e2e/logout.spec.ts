@@ -142,6 +142,29 @@ describe.each(platforms)('logout on %s', (platform) => {
     await other.close();
   });
 
+  it('ends the session also where the application has pg ask for binary values', async () => {
+    await using own = await createTestDatabase();
+    const other = await startApp({
+      platform,
+      database: own.url,
+      providers: [oidcOf(provider)],
+      typeorm: { extra: { binary: true } },
+    });
+    // The second login of an account ends a session, too, and that in another way.
+    for (let round = 0; round < 2; round++) {
+      const agent = new UserAgent();
+      for (let login = 0; login < 2; login++) await agent.navigate(`${other.url}/auth/fake/login?returnTo=/me`);
+      const headers = { cookie: `oauth_session=${agent.cookie('oauth_session')}` };
+      const statusOf = async (): Promise<number> =>
+        (await new UserAgent().fetch(`${other.url}/me`, { headers })).status;
+      expect(await statusOf()).toBe(200);
+      expect((await agent.fetch(`${other.url}/auth/sessions`)).json()).toMatchObject([{ current: true }]);
+      expect((await agent.fetch(`${other.url}/auth/logout`, { method: 'POST' })).status).toBe(200);
+      expect(await statusOf()).toBe(401);
+    }
+    await other.close();
+  });
+
   it('answers null to somebody without a session, and where the provider has no logout page', async () => {
     const url = '/auth/logout';
     const nobody = await new UserAgent().fetch(app.url + url, { method: 'POST' });
