@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Logger } from '@nestjs/common';
 import type { Listener } from '../../../src/database/listener.service.js';
 import { OAuthEvents } from '../../../src/events/oauth-events.service.js';
 import type { ResolvedOptions } from '../../../src/options/resolve-options.js';
@@ -13,6 +14,8 @@ describe('ends of sessions', () => {
   let seen: string[];
   let events: OAuthEvents;
 
+  // Ends are logged.
+  beforeAll(() => Logger.overrideLogger(false));
   beforeEach(() => {
     looks = [];
     notify = undefined;
