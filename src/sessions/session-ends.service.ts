@@ -116,6 +116,7 @@ export class SessionEnds implements BeforeApplicationShutdown, OnApplicationShut
     }
     if (this.#watched.size === 0) this.#stop();
   }
+
   #remember(id: string): void {
     this.#over.add(id);
     if (this.#over.size <= MAX_REMEMBERED) return;
