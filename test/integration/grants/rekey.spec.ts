@@ -63,19 +63,28 @@ async function sealedWith(grants: Grants, keyId: string): Promise<number> {
   return uses.filter((use) => use.keyId === keyId).reduce((sum, { rows }) => sum + rows, 0);
 }
 
+/** `nest-oauth rekey` over a database, with the new key first. */
+function rekeying(grants: Grants, ...options: string[]): ChildProcess {
+  const env = { PATH: process.env.PATH, DATABASE_URL: grants.database.url, OAUTH_KEYS: JSON.stringify([NEW, OLD]) };
+  return spawn(process.execPath, ['--no-warnings', '--import', hooks, main, 'rekey', ...options], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+async function endedEarly(child: ChildProcess): Promise<never> {
+  const [code] = (await once(child, 'exit')) as [number | null];
+  throw new Error(`rekey ended with ${code} before it had done anything`);
+}
+
 describe('rekey', () => {
   it('D-035 killed by SIGKILL time and again while tokens are refreshed and people log in, gets further each time and ends the same', async () => {
     await using grants = await startGrants({ oauth: { encryption: { keys: [NEW, OLD] } } });
     const seeded = await seedGrants(grants, 300);
     const children: ChildProcess[] = [];
+    // Paused for long enough that three rounds leave something to do also where this process hears of them late.
     const rekey = (): ChildProcess => {
-      const env = { PATH: process.env.PATH, DATABASE_URL: grants.database.url, OAUTH_KEYS: JSON.stringify([NEW, OLD]) };
-      // Paused for long enough that three rounds leave something to do also where this process hears of them late.
-      const child = spawn(
-        process.execPath,
-        ['--no-warnings', '--import', hooks, main, 'rekey', '--batch-size', '5', '--pause', '40'],
-        { env, stdio: ['ignore', 'pipe', 'pipe'] },
-      );
+      const child = rekeying(grants, '--batch-size', '5', '--pause', '40');
       children.push(child);
       return child;
     };
@@ -89,7 +98,7 @@ describe('rekey', () => {
         const child = rekey();
         // It tells of its progress batch by batch; once it has done something, it dies in the middle of one of the next.
         for (let told = ''; !/ [1-9]\d* sealed anew/.test(told);)
-          told += String((await once(child.stderr!, 'data'))[0]);
+          told += String((await Promise.race([once(child.stderr!, 'data'), endedEarly(child)]))[0]);
         await sleep(150 + 100 * Math.random());
         const ended = once(child, 'exit');
         child.kill('SIGKILL');
@@ -117,6 +126,24 @@ describe('rekey', () => {
     for (const { id } of seeded.slice(0, 100)) expect((await later.tokens.getAccessToken(id)).value).toBeTruthy();
     expect(await later.app.get(Rekeyer).rekey()).toEqual({ resealed: 0, failed: 0 });
     expect(grants.provider.counters).toMatchObject({ refreshReuses: 0, familiesRevoked: 0 });
+  });
+
+  it('goes on where conflicts end its statements', async () => {
+    await using grants = await startGrants({ oauth: { encryption: { keys: [NEW, OLD] } } });
+    await seedGrants(grants, 3);
+    await grants.database.query(`
+      create sequence conflicts;
+      create function conflict() returns trigger language plpgsql as $$
+      begin
+        if nextval('conflicts') <= 3 then raise exception 'could not serialize' using errcode = '40001'; end if;
+        return new;
+      end $$;
+      create trigger conflict before update on oauth_grants for each row execute function conflict();`);
+    const child = rekeying(grants);
+    child.stdout!.resume();
+    child.stderr!.resume();
+    expect((await once(child, 'exit'))[0]).toBe(0);
+    expect(await sealedWith(grants, 'test')).toBe(0);
   });
 
   it('works with an asynchronous key ring under load, and goes on where the ring was away', async () => {
