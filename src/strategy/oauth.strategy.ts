@@ -22,12 +22,12 @@ export interface AuthenticateOptions {
 }
 
 /** Never called: the parent class insists on endpoints, and a request to these would be seen at once. */
-const UNUSED: StrategyOptions = {
+const UNUSED = {
   authorizationURL: 'https://unused.invalid/authorize',
   tokenURL: 'https://unused.invalid/token',
   clientID: 'unused',
   clientSecret: 'unused',
-};
+} satisfies StrategyOptions;
 
 /** Sets what the mixin above reads before the fields of the strategy itself exist. */
 class NamedStrategy extends OAuth2Strategy {
@@ -41,9 +41,27 @@ class NamedStrategy extends OAuth2Strategy {
   }
 }
 
+/** What this file uses of the parent class; see {@link Parent}. */
+interface PassportFace {
+  readonly name: string;
+  readonly passport: object;
+  authenticate(request: unknown, options?: unknown): void;
+  redirect(url: string, start: LoginStart): void;
+  success(login: VerifiedLogin | DuplicateLogin): void;
+  error(error: unknown): void;
+}
+
+/**
+ * The parent class, declared without the types of Passport: applications do not have them, and who has them is told by them
+ * what `request.user` is.
+ */
+const Parent = PassportStrategy(NamedStrategy, STRATEGY_NAME, 5) as unknown as new (
+  options: typeof UNUSED,
+) => PassportFace;
+
 /** The strategy behind all providers. Ends in `redirect` (login), `success` (callback) or `error`; never in `pass` or `fail`. */
 @Injectable()
-export class OAuthStrategy extends PassportStrategy(NamedStrategy, STRATEGY_NAME, 5) {
+export class OAuthStrategy extends Parent {
   constructor(
     private readonly starter: LoginStarter,
     private readonly answerer: LoginAnswerer,
@@ -52,7 +70,7 @@ export class OAuthStrategy extends PassportStrategy(NamedStrategy, STRATEGY_NAME
   }
 
   /** A private Passport: two modules, tenants or tests never meet in the process-wide one. */
-  getPassportInstance(): InstanceType<typeof passport.Passport> {
+  getPassportInstance(): object {
     return this.passport;
   }
 
@@ -70,7 +88,7 @@ export class OAuthStrategy extends PassportStrategy(NamedStrategy, STRATEGY_NAME
   private async run(request: WebRequest, options: AuthenticateOptions): Promise<void> {
     if (options.phase === 'login') {
       const start: LoginStart = await this.starter.begin(request, options.provider, options.demands);
-      (this.redirect as unknown as (url: string, start: LoginStart) => void)(start.location, start);
+      this.redirect(start.location, start);
       return;
     }
     const encoded = request.method === 'POST' ? await postedParameters(request) : request.queryString;

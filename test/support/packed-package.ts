@@ -87,8 +87,17 @@ export async function packedPackage(): Promise<PackedPackage> {
   };
 }
 
-/** Makes a project with the packed package in it. @param options.type of its `package.json` */
-export async function userProject({ type = 'module' }: { type?: 'module' | 'commonjs' } = {}): Promise<UserProject> {
+/**
+ * Makes a project with the packed package in it.
+ *
+ * @param options.type of its `package.json`
+ * @param options.ownTypes leaves out of `@types` what only this repository has installed: Node's types and those that the
+ * package depends on remain
+ */
+export async function userProject({
+  type = 'module',
+  ownTypes = false,
+}: { type?: 'module' | 'commonjs'; ownTypes?: boolean } = {}): Promise<UserProject> {
   const { tarball } = await packedPackage();
   const folder = mkdtempSync(join(realpathSync(tmpdir()), 'nest-oauth-client-user-'));
   const modules = join(folder, 'node_modules');
@@ -97,7 +106,17 @@ export async function userProject({ type = 'module' }: { type?: 'module' | 'comm
   await promisify(execFile)('tar', ['-xzf', tarball, '-C', own, '--strip-components=1']);
   const installed = realpathSync(join(ROOT, 'node_modules'));
   for (const name of readdirSync(installed)) {
-    if (!name.startsWith('.') && name !== 'nest-oauth-client') symlinkSync(join(installed, name), join(modules, name));
+    if (name.startsWith('.') || name === 'nest-oauth-client' || (ownTypes && name === '@types')) continue;
+    symlinkSync(join(installed, name), join(modules, name));
+  }
+  if (ownTypes) {
+    const manifest = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8')) as { dependencies: object };
+    mkdirSync(join(modules, '@types'));
+    for (const name of [
+      '@types/node',
+      ...Object.keys(manifest.dependencies).filter((one) => one.startsWith('@types/')),
+    ])
+      cpSync(join(installed, name), join(modules, name), { recursive: true });
   }
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'user', private: true, type }));
   const node: UserProject['node'] = (arguments_, environment = {}) =>
