@@ -89,6 +89,15 @@ describe('the packed package', () => {
     },
   );
 
+  it('has types for the resolution that CommonJS applications had before TypeScript 6', async () => {
+    using project = await userProject({ type: 'commonjs', ownTypes: true });
+    const old = { module: 'commonjs', moduleResolution: 'node10', ignoreDeprecations: '6.0', skipLibCheck: true };
+    project.write('tsconfig.json', tsconfig(old));
+    project.write('user.ts', TYPED_USER);
+    const { output } = await project.compile();
+    expect(output.split('\n').filter((line) => /error TS/.test(line))).toEqual([]);
+  });
+
   it('works in a CommonJS Jest with the transform that the README names', async () => {
     using project = await userProject({ type: 'commonjs' });
     project.write('jest.config.js', readmeBlock('jest.config.js'));
