@@ -18,12 +18,19 @@ const SQLSTATE_CONFLICT = /^(40001|40P01|55P03)$/;
 const MESSAGES =
   /connection terminated|connection ended|not queryable|query read timeout|timeout exceeded|timeout expired|no connection|connection error|cannot use a pool after/i;
 
+/**
+ * What a server says that lets nobody into the database: closed for maintenance (`allow_connections false`, 55000), or the
+ * right to connect withdrawn (42501). The same codes stand for faults of statements, which come from other routines.
+ */
+const NOT_ADMITTED = 'CheckMyDatabase';
+
 /** Where servers that only speak like Postgres name no routine. */
 const STALE_PLAN = /cached plan must not change result type/;
 
 /** True when the connection was lost, refused or too slow: the statement may be tried again later. */
 export function isConnectionFault(error: unknown): boolean {
-  const { code, message } = (error ?? {}) as { code?: string; message?: string };
+  const { code, message, routine } = (error ?? {}) as { code?: string; message?: string; routine?: string };
+  if (routine === NOT_ADMITTED) return true;
   if (code !== undefined && (NETWORK.has(code) || SQLSTATE_AWAY.test(code))) return true;
   if (error instanceof AggregateError) return error.errors.some(isConnectionFault);
   return code === undefined && MESSAGES.test(message ?? '');

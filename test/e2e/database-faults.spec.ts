@@ -1,9 +1,10 @@
 // Postgres cut, stalled, restarted or exhausted at every step of a login: what the person sees, what must never happen,
 // and that a reload afterwards gets its answer at once.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Pool } from 'pg';
+import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { platforms } from '../support/app.js';
+import { testServerUrl } from '../support/database.js';
 import { type FailingDatabase, startOnFailingDatabase, type Trouble } from '../support/failing-database.js';
 import { codeOf, type LoginFixture, startLogin } from '../support/login-fixture.js';
 import type { AgentResponse } from '../support/user-agent.js';
@@ -266,7 +267,7 @@ describe.each(platforms)('a database that fails on %s', (platform) => {
     async (forget) => {
       const agent = at.agent();
       await at.login(agent);
-      const { master: pool } = at.app.app.get(DataSource).driver as unknown as { master: Pool };
+      const { master: pool } = at.app.app.get(DataSource).driver as unknown as { master: pg.Pool };
       await Promise.all(Array.from({ length: 10 }, () => at.status(agent)));
       for (let round = 0; round < 2; round++) {
         const clients = await Promise.all(Array.from({ length: pool.totalCount }, () => pool.connect()));
@@ -285,7 +286,7 @@ describe.each(platforms)('a database that fails on %s', (platform) => {
     ['begin', 'select 1 / 0'],
   ])('a connection that the application gave back after %j is none of ours', async (...left) => {
     await using at = await startLogin({ typeorm: { poolSize: 1 } });
-    const pool = (at.app.app.get(DataSource).driver as unknown as { master: Pool }).master;
+    const pool = (at.app.app.get(DataSource).driver as unknown as { master: pg.Pool }).master;
     const leave = async (): Promise<void> => {
       const client = await pool.connect();
       for (const sql of left) await client.query(sql).catch(() => undefined);
@@ -341,7 +342,42 @@ describe.each(platforms)('a database that fails on %s', (platform) => {
     await proxy.resume();
     expect(await at.status(agent)).toBe(200);
   });
+
+  it('E-001 a database that is closed for maintenance is one that is away: 503, and it works on when it is opened again', async () => {
+    const agent = at.agent();
+    await at.login(agent);
+    await onServer(
+      `alter database ${at.database.name} allow_connections false`,
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${at.database.name}'`,
+    );
+    try {
+      const answers = [
+        await agent.fetch(`${at.app.url}/me`),
+        await at.agent().navigate(`${at.app.url}/auth/fake/login`, { followRedirects: false }),
+      ];
+      for (const answer of answers)
+        expect([answer.status, codeOf(answer), answer.headers.has('retry-after')]).toEqual([
+          503,
+          'database_unavailable',
+          true,
+        ]);
+    } finally {
+      await onServer(`alter database ${at.database.name} allow_connections true`);
+    }
+    expect(await at.status(agent)).toBe(200);
+  });
 });
+
+/** Runs statements at the server, from its maintenance database. */
+async function onServer(...statements: string[]): Promise<void> {
+  const client = new pg.Client({ connectionString: testServerUrl() });
+  await client.connect();
+  try {
+    for (const sql of statements) await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}
 
 describe('an exhausted pool', () => {
   it('E-006 is waited for in bounds, answered with 503, and leaves no queue behind', async () => {
