@@ -2,7 +2,15 @@
 import { oauthMigrations } from '../../migrations/index.js';
 import { DoctorRepository, reachesPostgres } from './doctor.repository.js';
 import { totals } from './keys.js';
-import { type Arguments, keyRingOf, rekeyerOf, UsageError, withDatabase } from './settings.js';
+import {
+  type Arguments,
+  checkDatabaseUrl,
+  keyRingOf,
+  reasonOf,
+  rekeyerOf,
+  UsageError,
+  withDatabase,
+} from './settings.js';
 
 interface Finding {
   readonly check: 'database' | 'migrations' | 'keys' | 'listen';
@@ -13,6 +21,8 @@ interface Finding {
 /** Looks at the surroundings. Exit code 1 when there is a problem. */
 export async function doctor(given: Arguments): Promise<number> {
   const findings: Finding[] = [];
+  const listenUrl = given['listen-url'];
+  if (listenUrl !== undefined) checkDatabaseUrl(listenUrl, 'the URL for LISTEN');
   const note = (check: Finding['check'], level: Finding['level'], message: string): void =>
     void findings.push({ check, level, message });
   await withDatabase(given, async (database) => {
@@ -69,7 +79,7 @@ async function checkKeys(given: Arguments, used: Map<string, number>, note: Note
 async function checkListen(given: Arguments, url: string, note: Note): Promise<void> {
   const listenUrl = given['listen-url'];
   const direct = await reachesPostgres(listenUrl ?? url).catch((error: unknown) => {
-    note('listen', 'problem', `cannot connect: ${error instanceof Error ? error.message : 'unknown error'}`);
+    note('listen', 'problem', `cannot connect: ${reasonOf(error)}`);
     return null;
   });
   if (direct === true) note('listen', 'ok', 'the connection is direct');

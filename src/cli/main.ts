@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { doctor } from './doctor.js';
 import { generateKey, reportKeys, retireKey } from './keys.js';
 import { rekey } from './rekey.js';
-import { UsageError } from './settings.js';
+import { reasonOf, UsageError } from './settings.js';
 
 const USAGE = `nest-oauth <command> [options]
 
@@ -47,7 +47,8 @@ async function main(argv: string[]): Promise<number> {
   }
   if (command === 'keys') {
     const [verb, id, ...surplus] = rest;
-    if (verb === 'retire' && id !== undefined) {
+    // A variable that is set to nothing is no key, and none that may go.
+    if (verb === 'retire' && id) {
       // A second id would look as if it had been judged as well.
       if (surplus.length > 0) throw new UsageError('keys retire takes one id and nothing more');
       return retireKey(id, values);
@@ -70,7 +71,7 @@ main(process.argv.slice(2)).then(
   (code) => (process.exitCode = code),
   (error: unknown) => {
     const usage = error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS');
-    console.error(`nest-oauth: ${error instanceof Error ? error.message : 'unknown error'}`);
+    console.error(`nest-oauth: ${reasonOf(error)}`);
     if (usage) console.error(`\n${USAGE}`);
     process.exitCode = usage ? 2 : 1;
   },

@@ -38,6 +38,7 @@ export async function withDatabase<T>(given: Arguments, work: (database: Connect
   // A variable that is set to nothing would lead to whatever server is the default one.
   const url = given['database-url'] ?? process.env.DATABASE_URL;
   if (!url) throw new UsageError('no database: give --database-url or set DATABASE_URL');
+  checkDatabaseUrl(url, 'the URL of the database');
   const pool = new pg.Pool({ connectionString: url, max: 2, connectionTimeoutMillis: 10_000 });
   pool.on('error', () => undefined);
   const database: Connection = {
@@ -58,6 +59,34 @@ export async function withDatabase<T>(given: Arguments, work: (database: Connect
   } finally {
     await pool.end();
   }
+}
+
+/**
+ * Refuses what pg would take for the name of a database on the default server, and show with the password in it.
+ *
+ * @throws {UsageError} which does not show it either.
+ */
+export function checkDatabaseUrl(url: string, what: string): void {
+  if (/^postgres(ql)?:\/\//i.test(url) && isReadable(url)) return;
+  throw new UsageError(
+    `${what} cannot be read: it is postgres://user:password@host/name, with what is special in user and password percent-encoded`,
+  );
+}
+
+function isReadable(url: string): boolean {
+  try {
+    void new pg.Client({ connectionString: url });
+    return true;
+  } catch (error) {
+    if (error instanceof URIError || (error as NodeJS.ErrnoException).code === 'ERR_INVALID_URL') return false;
+    throw error; // A certificate that it names is missing, for instance.
+  }
+}
+
+/** What an error says. One for each address of a host says nothing of its own. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(reasonOf).join('; ');
+  return error instanceof Error ? error.message : 'unknown error';
 }
 
 /** The configured keys, the current one first. */

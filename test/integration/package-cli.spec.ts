@@ -59,11 +59,23 @@ describe('nest-oauth, installed', () => {
       [['nonsense'], {}, 'there is no command "nonsense"'],
       [['keys'], {}, 'keys takes: generate, report, retire <id>'],
       [['keys', 'retire'], url, 'keys takes'],
+      [['keys', 'retire', ''], url, 'keys takes: generate, report, retire <id>'],
       [['keys', 'retire', 'gone', 'test'], url, 'keys retire takes one id and nothing more'],
       [['keys', 'generate', 'new'], {}, 'keys generate takes nothing more'],
       [['rekey', ...keys, `new:${NEW_SECRET}`], url, 'rekey takes nothing more'],
       [['rekey', '--nonsense'], url, '--nonsense'],
       [['keys', 'report'], { DATABASE_URL: '' }, 'no database: give --database-url or set DATABASE_URL'],
+      [
+        ['keys', 'report', '--database-url', 'postgres://u:hidden-password@[/x'],
+        {},
+        'the URL of the database cannot be read',
+      ],
+      [
+        ['keys', 'report'],
+        { DATABASE_URL: 'postgres://u:hidden%ffpassword@h/x' },
+        'the URL of the database cannot be read',
+      ],
+      [['doctor', '--listen-url', 'u:hidden-password@host/x'], url, 'the URL for LISTEN cannot be read'],
       [['rekey'], url, 'no keys: give --keys FILE or set OAUTH_KEYS'],
       [['rekey', ...keys, '--batch-size', '0'], url, 'batch-size'],
       [['rekey', '--keys', 'none.json'], url, 'the keys file cannot be read (ENOENT): --keys takes the name of a file'],
@@ -76,7 +88,7 @@ describe('nest-oauth, installed', () => {
       expect([args, output]).toEqual([args, expect.stringContaining(message)]);
       if (message !== '')
         expect([args, code, output]).toEqual([args, 2, expect.stringContaining('nest-oauth <command>')]);
-      expect(output).not.toMatch(/\n\s+at /);
+      expect(output).not.toMatch(/\n\s+at |hidden/);
     }
   });
 
@@ -94,6 +106,26 @@ describe('nest-oauth, installed', () => {
     const ill = await run(['doctor', '--database-url', empty.url, ...keys]);
     expect([ill.code, ill.output]).toEqual([1, expect.stringMatching(/problem\s+migrations: pending: .*OAuth/)]);
     expect(ill.output).toContain('--migrations-table');
+  });
+
+  it('takes nothing but a URL for one: a name would be sought on the default server, and shown with the password', async () => {
+    const { hostname, port, username, password } = new URL(grants.database.url);
+    const server = { PGHOST: hostname, PGPORT: port, PGUSER: username, PGPASSWORD: decodeURIComponent(password) };
+    const wrong = await run(['keys', 'report', '--database-url', 'app:hidden-password@db.example/app'], server);
+    expect([wrong.code, wrong.output]).toEqual([2, expect.stringContaining('the URL of the database cannot be read')]);
+    expect(wrong.output).not.toMatch(/password@db|dden-pass/);
+  });
+
+  it('says what failed also where the host has two addresses', async () => {
+    const twice = `import dns from 'node:dns';
+      const addresses = [{ address: '127.0.0.1', family: 4 }, { address: '::1', family: 6 }];
+      dns.lookup = (host, options, done) => (options.all ? done(null, addresses) : done(null, '127.0.0.1', 4));`;
+    const lookup = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(twice)}` };
+    const away = 'postgres://u:p@localhost:9/none';
+    const report = await run(['keys', 'report', '--database-url', away], lookup);
+    expect([report.code, report.output]).toEqual([1, expect.stringContaining('ECONNREFUSED 127.0.0.1:9')]);
+    const ill = await run(['doctor', '--listen-url', away, ...keys], { ...database(), ...lookup });
+    expect([ill.code, ill.output]).toEqual([1, expect.stringMatching(/listen: cannot connect: .*ECONNREFUSED 127/)]);
   });
 
   it("finds migrations where TypeORM's migrationsTableName or schema puts them", async () => {
