@@ -192,9 +192,15 @@ export class FakeProvider extends ProviderControls implements AsyncDisposable {
     await Promise.all([this.main.down(), this.side.down()]);
   }
 
-  /** Listens again, on the same ports. */
+  /** Listens again, on the same ports; where one of them is taken, on neither. */
   async comeBack(): Promise<void> {
-    await Promise.all([this.main.up(), this.side.up()]);
+    const outcomes = await Promise.allSettled([this.main.up(), this.side.up()]);
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed) {
+      // A server that nobody holds would keep the process of the tests alive.
+      await this.goDown();
+      throw failed.reason as Error;
+    }
     this.core.url = this.main.origin;
     this.core.apiOrigin = this.side.origin;
   }

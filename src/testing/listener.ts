@@ -37,8 +37,9 @@ export class Listener {
     return `${this.options.tls ? 'https' : 'http'}://${this.options.host}:${this.port}`;
   }
 
-  /** Begins to listen, on the same port as before if it did already. */
+  /** Begins to listen, on the same port as before if it did already; nothing where it still does. */
   async up(): Promise<void> {
+    if (this.server) return;
     const { tls } = this.options;
     const server = tls
       ? createTlsServer(

@@ -336,6 +336,20 @@ describe('FakeProvider, misbehaving', () => {
     expect((await refresh()).status).toBe(200);
   });
 
+  it('comes back once, however often it is told', async () => {
+    await provider.comeBack();
+    expect((await refresh()).status).toBe(200);
+  });
+
+  it('listens nowhere when one of its ports is taken, so that the process of the tests can end', async () => {
+    const [taken, free] = await Promise.all([FakeProvider.start(), FakeProvider.start()]);
+    await free.close();
+    const ports = { port: Number(new URL(free.url).port), apiPort: Number(new URL(taken.apiUrl).port) };
+    await expect(FakeProvider.start(ports)).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    expect(await refusedBy(fetch(free.url))).toBe('ECONNREFUSED');
+    await taken.close();
+  });
+
   it('strikes only reused connections if asked', async () => {
     provider.fault('refresh', { kind: 'reset', when: ({ requestOnConnection }) => requestOnConnection > 1, times: 1 });
     const outcomes = [await refusedBy(refresh()), await refusedBy(refresh())];
