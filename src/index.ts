@@ -29,7 +29,7 @@ export type { OAuthSession } from './options/session.js';
 export type { OAuthProviderName, OAuthTypes } from './options/app-types.js';
 export type { MemberDecorator, ParameterOf } from './sessions/current-user.decorator.js';
 
-export { type KeyUse, Rekeyer, type RekeyOptions, type RekeyProgress } from './ops/rekeyer.service.js';
+export { type KeySample, type KeyUse, Rekeyer, type RekeyOptions, type RekeyProgress } from './ops/rekeyer.service.js';
 
 export { ERROR_CODES, type OAuthErrorCode } from './errors/error-codes.js';
 export { LoginRefusedError, OAuthConfigError, OAuthError } from './errors/oauth-error.js';

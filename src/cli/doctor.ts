@@ -1,5 +1,6 @@
 // `nest-oauth doctor`: what would go wrong, before it does.
 import { oauthMigrations } from '../../migrations/index.js';
+import type { Queryable } from '../database/queryable.js';
 import { DoctorRepository, reachesPostgres } from './doctor.repository.js';
 import { totals } from './keys.js';
 import {
@@ -38,7 +39,7 @@ export async function doctor(given: Arguments): Promise<number> {
       const where = run === null ? `; there is no table ${table} (--migrations-table names another)` : '';
       note('migrations', 'problem', `pending: ${pending.join(', ')}; see migratedDataSource${where}`);
     }
-    if (pending.length === 0) await checkKeys(given, totals(await rekeyerOf(database).report()), note);
+    if (pending.length === 0) await checkKeys(given, database, note);
     await checkListen(given, database.url, note);
   });
   if (given.json) console.log(JSON.stringify(findings));
@@ -48,7 +49,7 @@ export async function doctor(given: Arguments): Promise<number> {
 
 type Note = (check: Finding['check'], level: Finding['level'], message: string) => void;
 
-async function checkKeys(given: Arguments, used: Map<string, number>, note: Note): Promise<void> {
+async function checkKeys(given: Arguments, database: Queryable, note: Note): Promise<void> {
   if (given.keys === undefined && process.env.OAUTH_KEYS === undefined) {
     note('keys', 'advice', 'not checked: give --keys FILE or set OAUTH_KEYS');
     return;
@@ -59,9 +60,18 @@ async function checkKeys(given: Arguments, used: Map<string, number>, note: Note
     return undefined;
   });
   if (!ring) return;
+  const rekeyer = rekeyerOf(database, ring);
+  const used = totals(await rekeyer.report());
   const unknown = [...used].filter(([keyId]) => !ring.keyIds.includes(keyId));
   for (const [keyId, rows] of unknown)
     note('keys', 'problem', `${rows} values are sealed with "${keyId}", which is not configured here: put it back`);
+  const closed = (await rekeyer.sample()).filter((sample) => sample.closed > 0);
+  for (const { keyId, tried, closed: count } of closed)
+    note(
+      'keys',
+      'problem',
+      `"${keyId}" does not open ${count} of ${tried} values tried: this is not the key they name`,
+    );
   const old = [...used].filter(([keyId]) => ring.keyIds.includes(keyId) && keyId !== ring.currentKeyId);
   for (const [keyId, rows] of old)
     note('keys', 'advice', `${rows} values are still sealed with "${keyId}": run "nest-oauth rekey"`);
@@ -73,7 +83,8 @@ async function checkKeys(given: Arguments, used: Map<string, number>, note: Note
     );
   for (const keyId of ring.keyIds.slice(1))
     if (!used.has(keyId)) note('keys', 'advice', `"${keyId}" seals nothing: it is either about to come or may go`);
-  if (unknown.length === 0) note('keys', 'ok', `current "${ring.currentKeyId}" of ${ring.keyIds.length}`);
+  if (unknown.length === 0 && closed.length === 0)
+    note('keys', 'ok', `current "${ring.currentKeyId}" of ${ring.keyIds.length}`);
 }
 
 async function checkListen(given: Arguments, url: string, note: Note): Promise<void> {

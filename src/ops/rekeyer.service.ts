@@ -14,6 +14,15 @@ export interface KeyUse {
   readonly rows: number;
 }
 
+/** Whether the keys given are those that values were sealed with. */
+export interface KeySample {
+  readonly keyId: string;
+  /** Values that were tried. */
+  readonly tried: number;
+  /** Of these, values that this key does not open: it is another key of the same name, or they were changed. */
+  readonly closed: number;
+}
+
 /** How far {@link Rekeyer.rekey} has come. */
 export interface RekeyProgress {
   readonly column: string;
@@ -38,6 +47,7 @@ export interface RekeyOptions {
 /** Passes over the tables: rows that were held, or written with an older key meanwhile, come up again. */
 const MAX_PASSES = 5;
 const REPORT_BATCH = 5_000;
+const SAMPLE = 200;
 
 /** Seals stored secrets anew with the current key, and counts which keys are in use. */
 @Injectable()
@@ -84,6 +94,20 @@ export class Rekeyer {
       for (const [keyId, rows] of counts) uses.push({ column: nameOf(column), keyId, rows });
     }
     return uses;
+  }
+
+  /** Tries to open some values of each column with the keys given; those of other keys are left out. */
+  async sample(): Promise<KeySample[]> {
+    const { keyIds } = this.sealer.keyRing;
+    const samples = keyIds.map((keyId) => ({ keyId, tried: 0, closed: 0 }));
+    for (const column of SEALED_COLUMNS)
+      for (const { value } of await this.repository.batch(column, { after: null, limit: SAMPLE, headerOnly: false })) {
+        const sample = samples.find(({ keyId }) => keyId === sealedKeyId(value));
+        if (!sample) continue;
+        sample.tried += 1;
+        await this.sealer.reseal(value).catch(() => (sample.closed += 1));
+      }
+    return samples.filter(({ tried }) => tried > 0);
   }
 
   async #resealBatch(

@@ -170,11 +170,24 @@ describe('nest-oauth, installed', () => {
       message: expect.stringContaining('"test", which is not configured here'),
     });
 
+    // Another secret under the name of the key in use: the application would open nothing, nor what rekey sealed.
+    const another = { ...database(), OAUTH_KEYS: `test:${NEW_SECRET}` };
+    const ill = await run(['doctor'], another);
+    expect([ill.code, ill.output]).toEqual([
+      1,
+      expect.stringMatching(/problem\s+keys: "test" does not open (\d+) of \1 /),
+    ]);
+    expect(ill.output).not.toMatch(/ok\s+keys/);
+    const refused = await run(['rekey'], another);
+    expect([refused.code, refused.output]).toEqual([2, expect.stringContaining('"test" opens none of the values')]);
+
     const rekeyed = await run(['rekey', ...keys, '--batch-size', '2'], database());
     expect([rekeyed.code, rekeyed.output]).toEqual([
       0,
       expect.stringContaining(`${values} values sealed anew with "new"`),
     ]);
+    const progress = [...rekeyed.output.matchAll(/ (\d+) sealed anew in all$/gm)].map(([, count]) => Number(count));
+    expect(Math.max(...progress)).toBe(values);
     const again = await run(['rekey', '--json'], { ...database(), OAUTH_KEYS: `new:${NEW_SECRET},test:${TEST_KEY}` });
     expect(JSON.parse(again.output)).toEqual({ resealed: 0, failed: 0, current: 'new', left: {} });
     expect(await run(['keys', 'retire', 'test', ...keys], database())).toMatchObject({ code: 0 });

@@ -52,6 +52,7 @@ export const publicNames: Readonly<Record<string, readonly string[]>> = {
     'type GitHubOptions',
     'type GoogleOptions',
     'type GrantRef',
+    'type KeySample',
     'type KeyUse',
     'type KnownAccount',
     'type LoadedUser',
