@@ -67,7 +67,8 @@ export async function withDatabase<T>(given: Arguments, work: (database: Connect
  * @throws {UsageError} which does not show it either.
  */
 export function checkDatabaseUrl(url: string, what: string): void {
-  if (/^postgres(ql)?:\/\//i.test(url) && isReadable(url)) return;
+  // A socket on this machine is named by its path.
+  if (/^(?:postgres(?:ql)?:\/\/|socket:|\/)/i.test(url) && isReadable(url)) return;
   throw new UsageError(
     `${what} cannot be read: it is postgres://user:password@host/name, with what is special in user and password percent-encoded`,
   );

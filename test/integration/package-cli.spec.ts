@@ -114,6 +114,8 @@ describe('nest-oauth, installed', () => {
     const wrong = await run(['keys', 'report', '--database-url', 'app:hidden-password@db.example/app'], server);
     expect([wrong.code, wrong.output]).toEqual([2, expect.stringContaining('the URL of the database cannot be read')]);
     expect(wrong.output).not.toMatch(/password@db|dden-pass/);
+    const socket = await run(['keys', 'report', '--database-url', '/nowhere/at/all app'], {});
+    expect([socket.code, socket.output]).toEqual([1, expect.stringContaining('ENOENT /nowhere/at/all')]);
   });
 
   it('says what failed also where the host has two addresses', async () => {
