@@ -29,7 +29,8 @@ export class Dispatcher {
     this.serve(message, response).catch((error: unknown) => {
       // A caller that hung up, or our own closing, is no failure of ours.
       const closing = (error as Error | undefined)?.name === 'AbortError';
-      if (!response.destroyed && !message.destroyed && !closing) this.breakDown(response, error);
+      // (A message that was read to its end is destroyed by Node; who hung up before has sent an incomplete one.)
+      if (!response.destroyed && message.complete && !closing) this.breakDown(response, error);
     });
   };
 

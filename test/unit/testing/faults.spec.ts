@@ -350,6 +350,26 @@ describe('FakeProvider, misbehaving', () => {
     await taken.close();
   });
 
+  it.each<[string, (broken: FakeProvider) => string]>([
+    ['GET', (broken) => broken.endpoint('jwks')],
+    ['POST', (broken) => broken.endpoint('token')],
+  ])(
+    'answers a %s that fails by a mistake in the test with 500 at once, and keeps the mistake',
+    async (method, url) => {
+      await using broken = await FakeProvider.start();
+      const mistake = new Error('a mistake in the test');
+      const thrown = (): never => {
+        throw mistake;
+      };
+      broken.tamper('jwks', thrown);
+      broken.fault('token', { kind: 'reset', when: thrown });
+      const body = method === 'POST' ? new URLSearchParams({ grant_type: 'refresh_token' }) : null;
+      const answer = await fetch(url(broken), { method, body, signal: AbortSignal.timeout(5_000) });
+      expect([answer.status, await answer.text()]).toEqual([500, expect.stringContaining('a mistake in the test')]);
+      expect(broken.internalErrors).toEqual([mistake]);
+    },
+  );
+
   it('strikes only reused connections if asked', async () => {
     provider.fault('refresh', { kind: 'reset', when: ({ requestOnConnection }) => requestOnConnection > 1, times: 1 });
     const outcomes = [await refusedBy(refresh()), await refusedBy(refresh())];
