@@ -213,6 +213,7 @@ export class FakeProvider extends ProviderControls implements AsyncDisposable {
     for (const list of [core.requests, core.logins, core.revocations, core.endSessions]) list.length = 0;
     core.keys.clearDecoys();
     core.mixUp = undefined;
+    this.dispatcher.internalErrors.length = 0;
     this.seed();
   }
 

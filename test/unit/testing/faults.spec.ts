@@ -367,6 +367,8 @@ describe('FakeProvider, misbehaving', () => {
       const answer = await fetch(url(broken), { method, body, signal: AbortSignal.timeout(5_000) });
       expect([answer.status, await answer.text()]).toEqual([500, expect.stringContaining('a mistake in the test')]);
       expect(broken.internalErrors).toEqual([mistake]);
+      broken.reset();
+      expect(broken.internalErrors).toEqual([]);
     },
   );
 
