@@ -53,6 +53,9 @@ export function isSignature(
   const keyObject = keyObjects.get(key) ?? KeyObject.from(key);
   keyObjects.set(key, keyObject);
   if (!scheme || keyObject.type !== 'public' || !fits(keyObject, scheme)) return false;
+  // Of RSASSA-PSS OpenSSL also takes one whose leading zeros were left out (RFC 8017 §8.1.2 step 1).
+  const { modulusLength } = keyObject.asymmetricKeyDetails ?? {};
+  if (modulusLength !== undefined && signature.length !== Math.ceil(modulusLength / 8)) return false;
   return verify(scheme.hash, signed, { key: keyObject, ...scheme.input }, signature);
 }
 

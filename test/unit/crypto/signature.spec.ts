@@ -59,6 +59,21 @@ describe('signatures', () => {
     expect(isSignature(signature, { alg, key: stranger, signed: jws.signed })).toBe(false);
   });
 
+  it.each(['RS256', 'PS256', 'PS384', 'PS512'])(
+    'A-081 %s: none that begins with a zero is one without it as well',
+    async (alg) => {
+      const { publicKey: key } = await pairOf(alg);
+      // One in 256 begins so.
+      for (let number = 0; ; number++) {
+        const jws = split(await signed(alg, `{"sub":"${number}"}`));
+        if (jws.signature[0] !== 0) continue;
+        expect(isSignature(jws.signature, { alg, key, signed: jws.signed })).toBe(true);
+        expect(isSignature(jws.signature.subarray(1), { alg, key, signed: jws.signed })).toBe(false);
+        return;
+      }
+    },
+  );
+
   it('A-081 of another algorithm than the header names, or for another kind of key: not one', async () => {
     for (const made of SIGNATURE_ALGORITHMS) {
       const jws = split(await signed(made));
