@@ -3,16 +3,13 @@ import { readFile } from 'node:fs/promises';
 import pg from 'pg';
 import type { KeyRing } from '../crypto/key-ring.js';
 import { Sealer } from '../crypto/sealing.js';
-import { isConflict } from '../database/faults.js';
+import { CONFLICT_TRIES, isConflict } from '../database/faults.js';
 import type { Queryable } from '../database/queryable.js';
 import type { EncryptionKeyOptions } from '../options/options.js';
 import { Problems } from '../options/problems.js';
 import { resolveKeyRing } from '../options/resolve-keys.js';
 import { RekeyRepository } from '../ops/rekey.repository.js';
 import { Rekeyer } from '../ops/rekeyer.service.js';
-
-/** A statement that conflicts with the application's is sent so often. */
-const MAX_TRIES = 20;
 
 /** A mistake in how the command was called. */
 export class UsageError extends Error {}
@@ -49,7 +46,7 @@ export async function withDatabase<T>(given: Arguments, work: (database: Connect
           return (await pool.query<Row>(text, [...values])).rows;
         } catch (error) {
           // Nothing of it was done; where the database's default is serializable, an application at work is enough for that.
-          if (!isConflict(error) || tries === MAX_TRIES) throw error;
+          if (!isConflict(error) || tries === CONFLICT_TRIES) throw error;
         }
       }
     },

@@ -8,7 +8,7 @@ import type { Answered } from './answer-watch.js';
 import { boundConnecting } from './bounded-connecting.js';
 import { Connections } from './connections.js';
 import { Deadline } from './deadline.js';
-import { asOAuthError, isConflict, isConnectionFault, isStaleStatement } from './faults.js';
+import { asOAuthError, CONFLICT_TRIES, isConflict, isConnectionFault, isStaleStatement } from './faults.js';
 import { PreparedNames } from './prepared-names.js';
 import type { Queryable, QueryOptions } from './queryable.js';
 import type { Question } from './sender.js';
@@ -56,7 +56,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
    * Runs one statement outside a transaction. All of it, further tries included, has one `databaseTimeout`. A prepared
    * statement that its connection has lost is sent once more, also where it writes: nothing of it was executed. Nor was
    * one that a conflict has ended (the default of the database may be serializable): somebody else has come further, and
-   * it is sent again.
+   * it is sent again, {@link CONFLICT_TRIES} times in all.
    */
   async query<Row extends QueryResultRow>(
     text: string,
@@ -66,6 +66,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
     const deadline = new Deadline(this.options.databaseTimeout);
     let name = prepared ? (this.#names.ifKnown(text) ?? (await this.#names.onceKnown(text))) : undefined;
     let lost = false;
+    let conflicts = 0;
     for (;;) {
       try {
         return await this.#connections.once<Row>({ text, values, name }, deadline);
@@ -76,7 +77,7 @@ export class Database implements Queryable, OnApplicationBootstrap {
           name = undefined;
           continue;
         }
-        if (isConflict(error) && deadline.left > 0) continue;
+        if (isConflict(error) && ++conflicts < CONFLICT_TRIES && deadline.left > 0) continue;
         if (retry && !lost && isConnectionFault(error) && deadline.left > 0) {
           lost = true;
           continue;
@@ -144,12 +145,14 @@ export class Database implements Queryable, OnApplicationBootstrap {
   #askUntilTold(question: Question, deadline: Deadline, told: Answered<readonly TextRow[]>): void {
     let sent = question;
     let lost = false;
+    let conflicts = 0;
     const take: Answered<readonly TextRow[]> = (error, rows) => {
       if (error && sent.name !== undefined && isStaleStatement(error)) {
         sent = { ...sent, name: undefined };
         return this.#connections.ask(sent, deadline, take);
       }
-      if (error && isConflict(error) && deadline.left > 0) return this.#connections.ask(sent, deadline, take);
+      if (error && isConflict(error) && ++conflicts < CONFLICT_TRIES && deadline.left > 0)
+        return this.#connections.ask(sent, deadline, take);
       if (error && !lost && isConnectionFault(error) && deadline.left > 0) {
         lost = true;
         return this.#connections.ask(sent, deadline, take);

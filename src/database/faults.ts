@@ -19,6 +19,12 @@ const MESSAGES =
   /connection terminated|connection ended|not queryable|query read timeout|timeout exceeded|timeout expired|no connection|connection error|cannot use a pool after/i;
 
 /**
+ * How often a single statement is sent in all that conflicts with others: each time another one has come further. Not for as
+ * long as there is time: where every try ends so, the server would be kept busy with them.
+ */
+export const CONFLICT_TRIES = 10;
+
+/**
  * What a server says that lets nobody into the database: closed for maintenance (`allow_connections false`, 55000), or the
  * right to connect withdrawn (42501). The same codes stand for faults of statements, which come from other routines.
  */

@@ -44,8 +44,9 @@ export class SessionEnds implements BeforeApplicationShutdown, OnApplicationShut
   ends(session: OAuthSession | string): Observable<void> {
     const id = typeof session === 'string' ? session : session.id;
     return new Observable((subscriber) => {
-      if (this.#over.has(id)) subscriber.next();
-      if (this.#over.has(id) || this.#shutDown) return subscriber.complete();
+      const over = this.#over.has(id);
+      if (over) subscriber.next();
+      if (over || this.#shutDown) return subscriber.complete();
       const watchers = this.#watched.get(id) ?? new Set();
       watchers.add(subscriber);
       this.#watched.set(id, watchers);

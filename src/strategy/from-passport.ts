@@ -60,7 +60,7 @@ const PATIENCE = 30_000;
  *
  * @example
  * fromPassport(new GoogleStrategy({ clientID, clientSecret, callbackURL: 'unused', scope: ['profile'] }, () => {}))
- * @throws {OAuthError} `configuration_invalid` for what is no such strategy
+ * @throws {OAuthError} `configuration_invalid` for what is no such strategy, and for one that reads no profile
  */
 export function fromPassport<const Name extends string = string>(
   strategy: PassportOAuth2Strategy,

@@ -417,15 +417,16 @@ describe('the database', () => {
     },
   );
 
-  it('single statements go on where serializable is the default, however many meet', async () => {
+  it('single statements go on where serializable is the default, though a pool of them meets', async () => {
     await pool.end();
     const options = '-c default_transaction_isolation=serializable';
     pool = new pg.Pool({ connectionString: server.url, max: 8, options });
     const database = databaseOver(pool);
     await server.query('insert into done values (0)');
     const add = () => database.query('update done set id = id + 1 where pg_sleep(0.002) is not null');
-    await Promise.all(Array.from({ length: 24 }, add));
-    expect(await server.query('select id from done')).toEqual([{ id: 24 }]);
+    // Each of the others can end a statement once: eight meet, and seven of them are in its way.
+    await Promise.all(Array.from({ length: 8 }, add));
+    expect(await server.query('select id from done')).toEqual([{ id: 8 }]);
   });
 
   it('a question that a conflict has ended is asked again', async () => {
@@ -440,6 +441,23 @@ describe('the database', () => {
       ),
     );
     expect(rows).toEqual([['7']]);
+  });
+
+  it('a statement that conflicts every time is given up after ten, and does not keep the server busy until its time is up', async () => {
+    const sent: Sent[] = [];
+    const conflict = Object.assign(new Error('could not serialize access'), { code: '40001' });
+    pool.on('connect', (client) =>
+      watch(client, sent, (text) => (text === 'select 7::text as seven' ? conflict : undefined)),
+    );
+    const database = databaseOver(pool);
+    const tries = () => sent.filter(({ text }) => text === 'select 7::text as seven').length;
+    await expect(database.query('select 7::text as seven')).rejects.toMatchObject({ code: 'database_unavailable' });
+    expect(tries()).toBe(10);
+    const asked = new Promise((resolve, reject) =>
+      database.ask('select 7::text as seven', [], LIMIT, (error, found) => (error ? reject(error) : resolve(found))),
+    );
+    await expect(asked).rejects.toMatchObject({ code: 'database_unavailable' });
+    expect(tries()).toBe(20);
   });
 
   it('a connection that dies in the moment in which it becomes ready ends nothing else', async () => {
