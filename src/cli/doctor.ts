@@ -41,6 +41,10 @@ export async function doctor(given: Arguments): Promise<number> {
     }
     if (pending.length === 0) await checkKeys(given, database, note);
     await checkListen(given, database.url, note);
+  }).catch((error: unknown) => {
+    // What was called wrongly is no finding. A database that is away is one, also for who reads the JSON.
+    if (error instanceof UsageError) throw error;
+    note('database', 'problem', reasonOf(error));
   });
   if (given.json) console.log(JSON.stringify(findings));
   else for (const { level, check, message } of findings) console.log(`${level.padEnd(8)}${check}: ${message}`);

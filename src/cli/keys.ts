@@ -1,4 +1,5 @@
 // `nest-oauth keys …`
+import type { KeyRing } from '../crypto/key-ring.js';
 import { randomToken } from '../crypto/random.js';
 import type { KeyUse } from '../ops/rekeyer.service.js';
 import { type Arguments, keyRingOf, rekeyerOf, withDatabase } from './settings.js';
@@ -30,22 +31,25 @@ export async function retireKey(id: string, given: Arguments): Promise<number> {
   const rows = totals(uses).get(id) ?? 0;
   // Keys that are given and cannot be read are a mistake of the call, and no reason to let a key go.
   const known = given.keys !== undefined || process.env.OAUTH_KEYS !== undefined;
-  const current = known && (await keyRingOf(given)).currentKeyId === id;
+  const ring = known ? await keyRingOf(given) : undefined;
+  const current = ring?.currentKeyId === id;
   const refusal = current
     ? `"${id}" is the current key: move another one first, deploy it, and run "nest-oauth rekey"`
     : rows > 0
       ? `"${id}" still seals ${rows} values: run "nest-oauth rekey" with another key first`
       : undefined;
   if (given.json)
-    console.log(JSON.stringify({ id, rows, current: known ? current : null, retired: refusal === undefined }));
-  else if (refusal === undefined)
-    console.log(
-      known
-        ? `"${id}" seals nothing: remove it from encryption.keys of every process, then destroy it`
-        : `"${id}" seals nothing; whether it is the current one was not looked at: give --keys FILE or set OAUTH_KEYS`,
-    );
+    console.log(JSON.stringify({ id, rows, current: ring ? current : null, retired: refusal === undefined }));
+  else if (refusal === undefined) console.log(`"${id}" seals nothing${whatNext(id, ring)}`);
   if (refusal !== undefined && !given.json) console.error(`refused: ${refusal}`);
   return refusal === undefined ? 0 : 1;
+}
+
+/** For a key that seals nothing. A name that is no key's is mostly a slip, and the key that was meant is in use. */
+function whatNext(id: string, ring: KeyRing | undefined): string {
+  if (!ring) return '; whether it is the current one was not looked at: give --keys FILE or set OAUTH_KEYS';
+  if (ring.keyIds.includes(id)) return ': remove it from encryption.keys of every process, then destroy it';
+  return `, and is none of the keys given (${ring.keyIds.join(', ')}): see whether that is its name`;
 }
 
 /** Values per key over all columns. */

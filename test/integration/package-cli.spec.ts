@@ -102,6 +102,11 @@ describe('nest-oauth, installed', () => {
     expect([away.code, away.output]).toEqual([1, expect.stringContaining('nest-oauth: ')]);
     expect(away.output).not.toContain('hidden-password');
     expect(away.output).not.toMatch(/\n\s+at /);
+    const looked = await run(['doctor', '--json', '--database-url', 'postgres://u:hidden-password@127.0.0.1:9/none']);
+    expect(looked.code).toBe(1);
+    expect(JSON.parse(looked.output)).toEqual([
+      { check: 'database', level: 'problem', message: expect.stringContaining('ECONNREFUSED') },
+    ]);
     await using empty = await createTestDatabase({ from: 'empty' });
     const ill = await run(['doctor', '--database-url', empty.url, ...keys]);
     expect([ill.code, ill.output]).toEqual([1, expect.stringMatching(/problem\s+migrations: pending: .*OAuth/)]);
@@ -192,7 +197,14 @@ describe('nest-oauth, installed', () => {
     expect(Math.max(...progress)).toBe(values);
     const again = await run(['rekey', '--json'], { ...database(), OAUTH_KEYS: `new:${NEW_SECRET},test:${TEST_KEY}` });
     expect(JSON.parse(again.output)).toEqual({ resealed: 0, failed: 0, current: 'new', left: {} });
-    expect(await run(['keys', 'retire', 'test', ...keys], database())).toMatchObject({ code: 0 });
+    expect(await run(['keys', 'retire', 'test', ...keys], database())).toMatchObject({
+      code: 0,
+      output: expect.stringContaining('remove it from encryption.keys'),
+    });
+    // A slip must not read as if the key that was meant could go.
+    const slip = await run(['keys', 'retire', 'tset', ...keys], database());
+    expect(slip.output).toContain('none of the keys given (new, test)');
+    expect(slip.output).not.toContain('remove it');
     expect(await run(['keys', 'retire', 'new', ...keys], database())).toMatchObject({
       code: 1,
       output: expect.stringContaining('is the current key'),
