@@ -60,7 +60,7 @@ export class KeySet {
    * @param algorithms accepted values of `alg`
    * @returns the protected header and the payload's bytes
    * @throws {ProviderError} `invalid_id_token` when the signature, algorithm or key is wrong; `provider_unavailable` when
-   * a refresh names an unknown key just after the keys were fetched for another, or the wait for keys is ended
+   * a refresh names a key that is not published (yet), or the wait for keys is ended
    */
   async verify(
     jws: string,
@@ -93,12 +93,13 @@ export class KeySet {
         const unknown = error instanceof errors.JWKSNoMatchingKey;
         if (!(unknown || error instanceof errors.JWSSignatureVerificationFailed)) throw error;
         // Keys that were asked for after the token came are as good as they get.
-        if (keys.number > since) throw error;
+        const fresh = keys.number > since;
         // Where somebody is looking already, all who come meanwhile see what he finds.
-        if (this.#fetching) continue;
-        if (this.now() - (this.#lastForced.get(origin) ?? -Infinity) < COOLDOWN) {
+        if (!fresh && this.#fetching) continue;
+        if (fresh || this.now() - (this.#lastForced.get(origin) ?? -Infinity) < COOLDOWN) {
           if (!unknown || origin !== 'refresh') throw error;
-          // Nothing is known about this key yet: no reason to throw away the refresh token that came with it.
+          // Nothing is known about this key yet (a cache may publish it later than it signs): no reason to throw away the
+          // refresh token that came with it.
           throw new ProviderError('provider_unavailable', { provider: this.provider, cause: outline(error) });
         }
         this.#lastForced.set(origin, this.now());

@@ -481,6 +481,20 @@ describe('who is refreshed', () => {
     expect(await grants.grant(grantId)).toMatchObject({ status: 'active' });
   });
 
+  it('E-097 keeps the grant where the key set, fetched anew, does not have the key yet', async () => {
+    const { grantId } = await grants.logIn();
+    const before = await grants.grant(grantId);
+    let ahead = true;
+    grants.provider.tamper('idToken', (_claims, header) => void (ahead && (header.kid = 'published-later')));
+    await grants.expire();
+    expect((await failureOf(grants.tokens.getAccessToken(grantId))).code).toBe('provider_unavailable');
+    const after = await grants.grant(grantId);
+    expect(after.status).toBe('active');
+    expect(after.refresh_token).not.toBe(before.refresh_token);
+    ahead = false;
+    expect((await grants.tokens.getAccessToken(grantId)).value).toBeTruthy();
+  });
+
   it('E-101 waits for keys no longer than for the provider, and keeps what was issued', async () => {
     const { grantId } = await grants.logIn();
     await grants.provider.rotateKeys();
