@@ -122,7 +122,10 @@ describe('the doors', () => {
       );
       return calls || opens;
     });
-    expect(callers.map(({ path }) => path)).toEqual(['src/providers/http-door.ts']);
+    expect(callers.map(({ path }) => path)).toEqual(['src/providers/http-exchange.ts']);
+    // It is told where to and for how long: that is judged at the door.
+    const doors = product.filter(({ imports }) => imports.some((target) => target.endsWith('/http-exchange.js')));
+    expect(doors.map(({ path }) => path)).toEqual(['src/providers/http-door.ts']);
   });
 
   it('writes SQL in repositories and in src/database only', () => {
