@@ -36,27 +36,31 @@ const LOOKUP = `
 
 const lookups = new ByHashes((hashes) => `${LOOKUP} and s.token_hash in (${hashes.join(', ')})`);
 
-/** Of the sessions asked for, those that are alive, in one short text: the number of the question and the version. */
-const checks = new ByHashes((hashes) =>
-  hashes.length === 1
-    ? // Nothing is gathered where there is one, and put together outside: that is a twentieth of what it costs.
-      `select ${milliseconds('now()')}, s.xmin, g.xmin
-       from oauth_sessions s left join oauth_grants g on g.id = s.grant_id where ${LIVE} and s.token_hash = ${hashes[0]}`
-    : // One row at most for each, which Postgres takes to mean: by the index, whatever it knows of the table's size.
-      `select ${milliseconds('now()')} as now, string_agg(asked.number || ' ' || found.version, ',') as alive
-       from (values ${hashes.map((hash, number) => `(${number}, ${hash})`).join(', ')}) as asked (number, hash)
-       cross join lateral (
-         select ${VERSION} as version
-         from oauth_sessions s left join oauth_grants g on g.id = s.grant_id
-         where ${LIVE} and s.token_hash = asked.hash
-         limit 1
-       ) found`,
+/** One row at most for each, which Postgres takes to mean: by the index, whatever it knows of the table's size. */
+const checks = new ByHashes(
+  (hashes) => `
+  select ${milliseconds('now()')} as now, string_agg(asked.number || ' ' || found.version, ',') as alive
+  from (values ${hashes.map((hash, number) => `(${number}, ${hash})`).join(', ')}) as asked (number, hash)
+  cross join lateral (
+    select ${VERSION} as version
+    from oauth_sessions s left join oauth_grants g on g.id = s.grant_id
+    where ${LIVE} and s.token_hash = asked.hash
+    limit 1
+  ) found`,
 );
+
+/** The check of one: nothing is gathered, and the version is put together here. That is a twentieth of what it costs. */
+const checkOfOne = (also: string) => `
+  select s.xmin, g.xmin${also}
+  from oauth_sessions s left join oauth_grants g on g.id = s.grant_id where ${LIVE} and s.token_hash = $1::bytea`;
+const one = new ByHashes(() => checkOfOne(''));
+/** The time is another twentieth. */
+const oneTimed = new ByHashes(() => checkOfOne(`, ${milliseconds('now()')}`));
 
 /** Which sessions are alive, and in which version. */
 export interface Alive {
-  /** Milliseconds since the epoch, by the database clock. */
-  readonly now: number;
+  /** Milliseconds since the epoch, by the database clock; undefined where it was not asked for, or nobody is alive. */
+  readonly now: number | undefined;
   /** In the order of the hashes; undefined for a session that is not alive. */
   readonly versions: readonly (string | undefined)[];
 }
@@ -79,11 +83,15 @@ export class LookupRepository {
     );
   }
 
-  /** Which of these are alive, and in which version: as {@link findLive}, at half the cost. */
-  check(hashes: readonly string[], within: number, told: Answered<Alive>): void {
-    const { text, values } = checks.of(hashes);
+  /**
+   * Which of these are alive, and in which version: as {@link findLive}, at half the cost.
+   * @param given.timed whether the time is wanted as well; of several it comes in any case
+   */
+  check(hashes: readonly string[], { within, timed }: { within: number; timed: boolean }, told: Answered<Alive>): void {
+    const single = hashes.length === 1;
+    const { text, values } = (single ? (timed ? oneTimed : one) : checks).of(hashes);
     this.database.ask(text, values, within, (error, rows) =>
-      error ? told(error) : told(null, hashes.length === 1 ? oneAlive(rows![0]) : aliveOf(hashes.length, rows![0])),
+      error ? told(error) : told(null, single ? oneAlive(rows![0]) : aliveOf(hashes.length, rows![0])),
     );
   }
 
@@ -96,12 +104,11 @@ export class LookupRepository {
   }
 }
 
-/** What the check of one session says: the time and the two halves of {@link VERSION}, or nothing. */
+/** What the check of one session says: the two halves of {@link VERSION} and perhaps the time, or nothing. */
 function oneAlive(row: TextRow | undefined): Alive {
-  // Where nothing was said, nobody is alive, and no clock is needed.
-  if (!row) return { now: 0, versions: [undefined] };
-  const [now, session, grant] = row;
-  return { now: Number(now), versions: [`${session} ${grant ?? ''}`] };
+  if (!row) return { now: undefined, versions: [undefined] };
+  const [session, grant, now] = row;
+  return { now: now == null ? undefined : Number(now), versions: [`${session} ${grant ?? ''}`] };
 }
 
 /** What the check of several says. */

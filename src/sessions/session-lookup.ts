@@ -10,6 +10,9 @@ import { type LookupTicket, SessionCache } from './session-cache.service.js';
 import { type FoundSession, foundIn, type SessionRow } from './session-record.js';
 import { Turn } from './turn.js';
 
+/** The database is asked for its time once in so long; meanwhile it is counted on. Milliseconds. */
+const CLOCK_INTERVAL = 1_000;
+
 /** Somebody who asked in this turn. */
 interface Question {
   readonly token: string;
@@ -36,6 +39,10 @@ export class SessionLookup {
     (batch, done) => this.#check(batch, done),
     () => this.options.databaseTimeout,
   );
+  /** As {@link FoundSession.clock}, by the last check that brought the time. */
+  #clock = 0;
+  /** When that was sent, monotonic milliseconds. */
+  #clockedAt = -Infinity;
 
   constructor(
     private readonly lookups: LookupRepository,
@@ -91,18 +98,23 @@ export class SessionLookup {
 
   #check(batch: readonly Checking[], done: Done): void {
     const asOf = performance.now();
-    this.lookups.check(keysOf(batch), this.#left(batch, asOf), (error, alive) => {
+    const given = { within: this.#left(batch, asOf), timed: asOf - this.#clockedAt > CLOCK_INTERVAL };
+    this.lookups.check(keysOf(batch), given, (error, alive) => {
       if (alive) this.#admit(batch, alive, asOf);
       done(error ?? undefined);
     });
   }
 
   #admit(batch: readonly Checking[], { now, versions }: Alive, asOf: number): void {
+    if (now !== undefined) {
+      this.#clock = now - asOf;
+      this.#clockedAt = asOf;
+    }
     let number = 0;
     for (const asked of batch) {
       const version = versions[number++];
       if (version === asked.known.version) {
-        asked.known.clock = now - asOf;
+        asked.known.clock = this.#clock;
         asked.resolve(asked.known);
       } else {
         this.known.forget(asked.key);

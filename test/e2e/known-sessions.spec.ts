@@ -37,7 +37,7 @@ describe.each(platforms)('sessions read before, on %s', (platform) => {
     repository = app.app.get(LookupRepository, { strict: false });
     const [read, check] = [repository.findLive.bind(repository), repository.check.bind(repository)];
     repository.findLive = (hashes, within, told) => (asked.push(['read', hashes.length]), read(hashes, within, told));
-    repository.check = (hashes, within, told) => (asked.push(['check', hashes.length]), check(hashes, within, told));
+    repository.check = (hashes, given, told) => (asked.push(['check', hashes.length]), check(hashes, given, told));
   });
   beforeEach(() => {
     provider.reset();

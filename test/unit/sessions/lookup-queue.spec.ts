@@ -1,5 +1,5 @@
 // Batches of questions: bounded in size and number, never joined once sent, and nobody is left without an answer.
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import type { ResolvedOptions } from '../../../src/options/resolve-options.js';
 import type { KnownSessions } from '../../../src/sessions/known-sessions.service.js';
 import { LookupQueue, type Waiter } from '../../../src/sessions/lookup-queue.js';
@@ -96,11 +96,11 @@ describe('the queue of lookups', () => {
 
 /** Answers as the repository does, in a later turn. */
 type Told = (error: Error | null, answer?: unknown) => void;
-const answering = (answer: unknown) => (_keys: string[], _left: number, told: Told) =>
+const answering = (answer: unknown) => (_keys: string[], _given: unknown, told: Told) =>
   void setImmediate(() => (answer instanceof Error ? told(answer) : told(null, answer)));
 
 describe('a session that has changed since it was read', () => {
-  const found = (sessions: object, known: object, databaseTimeout: number) =>
+  const lookupOf = (sessions: object, known: object, databaseTimeout: number) =>
     new SessionLookup(
       sessions as LookupRepository,
       {
@@ -111,14 +111,15 @@ describe('a session that has changed since it was read', () => {
       } as unknown as SessionCache,
       known as KnownSessions,
       { databaseTimeout } as ResolvedOptions,
-    ).find('cookie', (session) => session);
+    );
+  const found = (...given: Parameters<typeof lookupOf>) => lookupOf(...given).find('cookie', (session) => session);
 
   it('is read in what the check has left of the time', async () => {
     const within: number[] = [];
     const forgotten: string[] = [];
     const sessions = {
-      check: (keys: string[], left: number, told: Told) => {
-        within.push(left);
+      check: (keys: string[], given: { within: number }, told: Told) => {
+        within.push(given.within);
         setTimeout(() => told(null, { now: Date.now(), versions: keys.map(() => '2 2') }), 100);
       },
       findLive: (keys: string[], left: number, told: Told) => (within.push(left), answering([])(keys, left, told)),
@@ -128,6 +129,30 @@ describe('a session that has changed since it was read', () => {
     expect(forgotten).toHaveLength(1);
     expect(within[0]).toBeGreaterThan(within[1]! + 90);
     expect(within[0]).toBeLessThanOrEqual(1_000);
+  });
+
+  it('is told the time of the database once in a second, and by it counts on', async () => {
+    const [timed, seen]: [boolean[], number[]] = [[], []];
+    const ahead = 3_600_000;
+    const sessions = {
+      check: (_keys: string[], given: { timed: boolean }, told: Told) => {
+        timed.push(given.timed);
+        // A dead session tells nothing, not even the time.
+        const dead = timed.length === 1;
+        const now = given.timed && !dead ? performance.now() + ahead : undefined;
+        told(null, { now, versions: [dead ? undefined : '1 1'] });
+      },
+    };
+    const session = () => ({ version: '1 1', clock: 0 }) as FoundSession;
+    const lookup = lookupOf(sessions, { get: session, forget: () => undefined }, 1_000);
+    const ask = () => lookup.find('cookie', (found) => found && seen.push(Math.round(found.clock / 1_000)));
+    for (let time = 0; time < 4; time++) await ask();
+    expect(timed).toEqual([true, true, false, false]);
+    await sleep(1_050);
+    await ask();
+    await ask();
+    expect(timed.slice(4)).toEqual([true, false]);
+    expect(seen).toEqual([3_600, 3_600, 3_600, 3_600, 3_600]);
   });
 
   it('lets nobody in when the check says nothing of it, or the reading after it fails', async () => {
