@@ -50,12 +50,15 @@ const checks = new ByHashes(
 );
 
 /** The check of one: nothing is gathered, and the version is put together here. That is a twentieth of what it costs. */
-const checkOfOne = (also: string) => `
+const checkOfOne = (also = '') =>
+  new ByHashes(
+    ([hash]) => `
   select s.xmin, g.xmin${also}
-  from oauth_sessions s left join oauth_grants g on g.id = s.grant_id where ${LIVE} and s.token_hash = $1::bytea`;
-const one = new ByHashes(() => checkOfOne(''));
+  from oauth_sessions s left join oauth_grants g on g.id = s.grant_id where ${LIVE} and s.token_hash = ${hash}`,
+  );
+const one = checkOfOne();
 /** The time is another twentieth. */
-const oneTimed = new ByHashes(() => checkOfOne(`, ${milliseconds('now()')}`));
+const oneTimed = checkOfOne(`, ${milliseconds('now()')}`);
 
 /** Which sessions are alive, and in which version. */
 export interface Alive {
