@@ -486,6 +486,10 @@ describe('who is refreshed', () => {
     const before = await grants.grant(grantId);
     let ahead = true;
     grants.provider.tamper('idToken', (_claims, header) => void (ahead && (header.kid = 'published-later')));
+    // Renewed before its time, the login's own token still serves.
+    const { value } = await grants.tokens.getAccessToken(grantId);
+    expect((await grants.tokens.getAccessToken(grantId, { forceRefresh: true })).value).toBe(value);
+    expect((await grants.grant(grantId)).refresh_token).not.toBe(before.refresh_token);
     await grants.expire();
     expect((await failureOf(grants.tokens.getAccessToken(grantId))).code).toBe('provider_unavailable');
     const after = await grants.grant(grantId);
